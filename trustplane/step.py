@@ -1,0 +1,120 @@
+"""The words of the log: what was done (Step), on which artefacts (Ref), with which findings (Finding)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from trustplane.errors import InputError
+
+__all__ = ["Finding", "Ref", "Step"]
+
+MAX_INT = 2**53 - 1
+"""Largest integer every JSON reader keeps exact (RFC 8259 section 6, RFC 7493)."""
+MAX_TEXT = 256
+"""Longest string in evidence, in characters: room for a digest or a rule id, not for a document."""
+
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_known_keys: set[str] = set()
+_SCALARS = (int, bool, str, type(None))
+
+
+class Ref(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kind and digest of an artefact, never its content.
+
+    ``kind``: ``text``, ``dataset``, ``model``, ``policy``, ``detector``, ``key`` ...
+    ``digest``: ``sha256:<hex>``, or ``hmac-sha256:<hex>`` where the content is personal.
+    ``name`` and ``version``: what a person calls it; no personal values.
+    """
+
+    digest: str
+    kind: str
+    name: str = ""
+    version: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a rule hit: rule id, place and confidence, never the matched text.
+
+    ``score`` is in 0..1; ``start`` and ``end`` are character offsets in the original; ``place`` names
+    the field, such as ``messages[0].content``.
+    """
+
+    rule: str
+    score: float
+    start: int = 0
+    end: int = 0
+    place: str = ""
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the canonical form: the score becomes ``score_milli``, an integer in 0..1000."""
+        found: dict[str, Any] = {"rule": self.rule, "score_milli": round(self.score * 1000)}
+        if self.end:
+            found["end"] = self.end
+            found["start"] = self.start
+        if self.place:
+            found["place"] = self.place
+        return found
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was done. It has no clock and no index: the log adds them.
+
+    ``action``: what was done, such as ``guard.text.mask`` or ``收入验证``.
+    ``result``: the outcome in a word, such as ``masked``, ``granted``, ``refused``.
+    ``inputs``, ``outputs``: artefacts as :class:`Ref`.
+    ``agents``: the model, policy, detectors and people that acted, as :class:`Ref` with versions.
+    ``facts``: integers, booleans and short strings, the unit in the key (``latency_us``,
+    ``epsilon_micro``); a fraction is an integer of a smaller unit.
+
+    Nothing here may be personal: content goes through the request API, which commits to it or seals it.
+
+    Raises:
+        InputError: a key is not ``[a-z][a-z0-9_]*``, a value is a float, too long or out of range.
+    """
+
+    action: str
+    result: str = "done"
+    inputs: tuple[Ref, ...] = ()
+    outputs: tuple[Ref, ...] = ()
+    agents: tuple[Ref, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    facts: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if not self.action or len(self.action) > MAX_TEXT or len(self.result) > MAX_TEXT:
+            raise InputError(f"a step needs an action and a result of 1 to {MAX_TEXT} characters")
+        if self.facts:
+            check_facts(self.facts)
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Refuse facts that canonical JSON cannot carry or that look like content."""
+    for key, value in facts.items():
+        if key not in _known_keys:
+            if not isinstance(key, str) or not _KEY.match(key):
+                raise InputError("a fact's key is not of the form [a-z][a-z0-9_]*")
+            if len(_known_keys) < 4096:
+                _known_keys.add(key)
+        kind = type(value)
+        if kind is int:
+            if not -MAX_INT <= value <= MAX_INT:
+                raise InputError(f"fact {key} is outside ±(2^53 - 1)", hint="use a larger unit")
+        elif kind is str:
+            if len(value) > MAX_TEXT:
+                raise InputError(f"fact {key} is longer than {MAX_TEXT} characters", hint="record a digest")
+        elif kind is list or kind is tuple:
+            for item in value:
+                if type(item) not in _SCALARS:
+                    raise InputError(f"fact {key} holds a {type(item).__name__}", hint="lists hold scalars")
+                if type(item) is int and not -MAX_INT <= item <= MAX_INT:
+                    raise InputError(f"fact {key} holds an integer outside ±(2^53 - 1)")
+                if type(item) is str and len(item) > MAX_TEXT:
+                    raise InputError(f"fact {key} holds a string longer than {MAX_TEXT} characters")
+        elif kind is not bool and value is not None:
+            raise InputError(
+                f"fact {key} is a {kind.__name__}",
+                hint="a fraction is an integer with the unit in its key, such as epsilon_micro",
+            )
