@@ -1,13 +1,13 @@
 """The error tree: every failure that a caller can meet, with a hint and an exit code.
 
-    TrustplaneError                 exit code
-    ├── InputError                  2   the caller's input is wrong; nothing was done
-    ├── Refused                     3   a rule says no
-    │   ├── BudgetExceeded              a privacy spend would pass the limit
-    │   └── PurposeNotAllowed           a dataset's owner did not allow this purpose
-    ├── StoreError                  4   the store is full, locked or gone
-    ├── LedgerError                 4   the ledger failed at a named stage
-    └── VerificationError           5   a proof fails; carries the first wrong index and the cause
+TrustplaneError                 exit code
+├── InputError                  2   the caller's input is wrong; nothing was done
+├── Refused                     3   a rule says no
+│   ├── BudgetExceeded              a privacy spend would pass the limit
+│   └── PurposeNotAllowed           a dataset's owner did not allow this purpose
+├── StoreError                  4   the store is full, locked or gone
+├── LedgerError                 4   the ledger failed at a named stage
+└── VerificationError           5   a proof fails; carries the first wrong index and the cause
 """
 
 from __future__ import annotations
@@ -93,5 +93,6 @@ class VerificationError(TrustplaneError):
 def missing_extra(module: str, extra: str) -> InputError:
     """Return the error for an optional package ``module`` that belongs to ``extra``."""
     return InputError(
-        f"{module} is not installed", hint=f"it belongs to the extra [{extra}]: pip install 'trustplane[{extra}]'"
+        f"{module} is not installed",
+        hint=f"it belongs to the extra [{extra}]: pip install 'trustplane[{extra}]'",
     )

@@ -1,0 +1,1 @@
+"""The audit room: can it be proven?"""

@@ -1,0 +1,119 @@
+"""The log's signing keys: a folder with the Ed25519 and ML-DSA-44 keys, and their succession."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from trustplane.audit.log import note
+from trustplane.audit.log.note import Key, Verifier
+from trustplane.errors import InputError, StoreError
+
+__all__ = ["Keys"]
+
+
+class Keys:
+    """What signs checkpoints. ``history`` lists every verifier key the log ever had, oldest first."""
+
+    def __init__(self, origin: str, signing: list[Key], history: list[str], folder: Path | None = None) -> None:
+        self.origin, self.signing, self.history, self._folder = origin, signing, history, folder
+
+    @classmethod
+    def generate(cls, origin: str, *, post_quantum: bool = True) -> Keys:
+        """Make keys that live in memory only."""
+        note.check_name(origin)
+        signing = [Key.generate(origin)]
+        if post_quantum and note.HAVE_MLDSA:
+            signing.append(Key.generate(origin, note.MLDSA))
+        return cls(origin, signing, [k.vkey for k in signing])
+
+    @classmethod
+    def open(cls, folder: Path, origin: str = "", *, post_quantum: bool = True) -> Keys:
+        """Read the keys in ``folder``, or make them; files are readable by their owner only.
+
+        Raises:
+            InputError: the folder belongs to a log of another origin. StoreError: it cannot be used.
+        """
+        path = folder / "keys.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                made = cls.generate(origin or f"trustplane.local/{secrets.token_hex(6)}", post_quantum=post_quantum)
+                made._folder = folder
+                made._write(new=True)
+            found = cls._read(folder)
+        except OSError as error:
+            raise StoreError(f"the signing keys cannot be used: {error.strerror}") from None
+        if origin and found.origin != origin:
+            raise InputError(
+                f"this log is {found.origin}, not {origin}", hint="an origin is fixed for the life of a log"
+            )
+        return found
+
+    @classmethod
+    def _read(cls, folder: Path) -> Keys:
+        try:
+            data = json.loads((folder / "keys.json").read_text())
+            return cls(data["origin"], [Key.parse(k) for k in data["signing"]], list(data["history"]), folder)
+        except (ValueError, KeyError, TypeError):
+            raise StoreError("the signing keys are damaged", hint="restore signing/keys.json from its backup") from None
+
+    def _write(self, *, new: bool) -> None:
+        assert self._folder is not None
+        data = json.dumps({"origin": self.origin, "signing": [k.text for k in self.signing], "history": self.history})
+        temporary = self._folder / f".keys-{os.getpid()}-{secrets.token_hex(4)}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, data.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        target = self._folder / "keys.json"
+        if new:  # the first of several processes wins
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                pass
+            temporary.unlink()
+        else:
+            temporary.rename(target)
+        directory = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def refresh(self) -> None:
+        """Take over a rotation that another process made."""
+        if self._folder is not None:
+            fresh = self._read(self._folder)
+            if fresh.history != self.history:
+                self.signing, self.history = fresh.signing, fresh.history
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether a second, ML-DSA-44 signature is made."""
+        return len(self.signing) > 1
+
+    @property
+    def verifiers(self) -> list[Verifier]:
+        """The keys that sign now."""
+        return [k.verifier for k in self.signing]
+
+    def sign(self, body: str, *, post_quantum: bool = True) -> str:
+        """Return the signature lines over a note text."""
+        keys = self.signing if post_quantum else self.signing[:1]
+        return "".join(key.sign(body) + "\n" for key in keys)
+
+    def successor(self) -> Keys:
+        """Return fresh keys that continue this history; nothing is written yet."""
+        made = Keys.generate(self.origin, post_quantum=self.post_quantum)
+        return Keys(self.origin, made.signing, self.history + made.history, self._folder)
+
+    def adopt(self, successor: Keys) -> None:
+        """Sign with the successor's keys from now on; the old secret keys are forgotten."""
+        self.signing, self.history = successor.signing, successor.history
+        if self._folder is not None:
+            self._write(new=False)

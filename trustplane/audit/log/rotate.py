@@ -1,0 +1,66 @@
+"""Key rotation: a succession entry that the old and the new key sign, so that a verifier can follow."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from trustplane.audit.log.note import ED25519, Verifier, verify_note
+from trustplane.errors import InputError, VerificationError
+from trustplane.step import Step
+
+if TYPE_CHECKING:
+    from trustplane.audit.log.log import AuditLog
+
+__all__ = ["rotate_keys", "succession_body", "successors"]
+
+_CHUNK = 240
+
+
+def succession_body(origin: str, old: list[str], new: list[str]) -> str:
+    """Return the note text that old and new key sign: from here on ``new`` sign this log, ``old`` no more."""
+    lines = ["trustplane/succession/1", origin, *(f"old {v}" for v in old), *(f"new {v}" for v in new)]
+    return "\n".join(lines) + "\n"
+
+
+def rotate_keys(log: AuditLog) -> str:
+    """Write the succession under the old keys, then sign with new ones only."""
+    with log._signing, log.store.integration(wait=True):
+        log.keys.refresh()
+        old, successor = log.keys, log.keys.successor()
+        vkeys = [k.vkey for k in successor.signing]
+        body = succession_body(log.origin, [k.vkey for k in old.signing], vkeys)
+        signatures = old.signing[0].sign(body) + "\n" + successor.signing[0].sign(body) + "\n"
+        text = base64.b64encode((body + "\n" + signatures).encode()).decode()
+        parts = [text[i : i + _CHUNK] for i in range(0, len(text), _CHUNK)]
+        log.append(Step("key.succession", "rotated", facts={"note": parts}))
+        old.adopt(successor)
+    log.checkpoint()
+    return vkeys[0]
+
+
+def successors(facts: dict[str, Any], known: list[Verifier], origin: str, index: int) -> list[Verifier]:
+    """Return the keys that hold after a succession entry: those known, less the old, plus the new.
+
+    Raises:
+        VerificationError: cause ``succession``: malformed, not signed by both, or by no known key.
+    """
+    wrong = VerificationError("a key succession does not hold", cause="succession", index=index)
+    try:
+        text = base64.b64decode("".join(facts["note"]), validate=True).decode()
+        lines = text.partition("\n\n")[0].split("\n")[2:]
+        old = [Verifier.parse(line[4:]) for line in lines if line.startswith("old ")]
+        new = [Verifier.parse(line[4:]) for line in lines if line.startswith("new ")]
+        signers = [v for v in (old[0], new[0]) if v.kind == ED25519]
+        body, signed = verify_note(text, signers)
+    except (KeyError, TypeError, ValueError, IndexError, InputError, VerificationError):
+        raise wrong from None
+    if (
+        body != succession_body(origin, [v.vkey for v in old], [v.vkey for v in new])
+        or len(signers) != 2
+        or not {v.vkey for v in signers} <= set(signed)
+        or old[0].vkey not in {v.vkey for v in known}
+    ):
+        raise wrong
+    gone = {v.vkey for v in old}
+    return [v for v in known if v.vkey not in gone] + new

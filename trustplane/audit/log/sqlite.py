@@ -1,0 +1,356 @@
+"""The SQLite store: entries in log.db, secrets in keys.db, kept content in content.db, locks beside them.
+
+The rows of log.db are the sequence: a commit is the acknowledgement. A commit takes a file lock before it
+begins (a queue instead of SQLite's polling), then makes keys durable, then content, then entries, so that a
+crash in between leaves at most a key that nothing uses. All files run WAL with synchronous=FULL. keys.db and
+content.db run secure_delete, and destroying truncates their WAL: a deleted secret is in no file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trustplane.audit.log.store import Batch, ContentRow, Head, KeyRow, Row
+from trustplane.errors import InputError, StoreError
+
+__all__ = ["SqliteStore"]
+
+_LOG = """
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches(
+    first INTEGER PRIMARY KEY, count INTEGER NOT NULL,
+    publics BLOB NOT NULL, salts BLOB NOT NULL, commitments BLOB NOT NULL, leaves BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS places(
+    request TEXT NOT NULL, first INTEGER NOT NULL, PRIMARY KEY(request, first)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tiles(
+    level INTEGER NOT NULL, idx INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY(level, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS head(id INTEGER PRIMARY KEY CHECK(id = 1), size INTEGER NOT NULL, root BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL, wall_us INTEGER NOT NULL);
+"""
+_KEYS = """
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys(
+    id BLOB PRIMARY KEY, secret BLOB NOT NULL, owner BLOB, request TEXT NOT NULL, expires_us INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_owner ON keys(owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS keys_expiry ON keys(expires_us) WHERE expires_us IS NOT NULL;
+"""
+_CONTENT = """
+CREATE TABLE IF NOT EXISTS content(
+    key BLOB NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, mode TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY(key, step, name)) WITHOUT ROWID;
+"""
+_CHUNK = 256
+"""Rows per multi-row INSERT: one call into SQLite, so that busy threads do not cut in at every row."""
+CHECKPOINT_KEPT_US = 60_000_000
+"""Of the checkpoints signed within a minute only the newest is kept; callers keep the ones they got."""
+
+_leaked: list[object] = []
+"""Connections that a forked child inherited: closing them could break the parent's locks."""
+
+
+def _clear(error: sqlite3.Error, what: str) -> StoreError:
+    text = str(error)
+    if "full" in text or "disk I/O" in text:
+        return StoreError(
+            f"{what}: no space left, or the disk fails",
+            hint="nothing acknowledged is lost; free space and go on",
+        )
+    if "locked" in text or "busy" in text:
+        return StoreError(f"{what}: another process holds the database", hint="try again")
+    if "malformed" in text or "not a database" in text:
+        return StoreError(f"{what}: the file is damaged", hint="restore it, then run: trustplane log verify")
+    return StoreError(f"{what}: {type(error).__name__}", hint="see the store's file permissions")
+
+
+class SqliteStore:
+    """A folder with three databases; any number of processes and threads may use it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._write = threading.RLock()
+        self._read = threading.RLock()
+        self._connections: dict[str, sqlite3.Connection] = {}
+        me = weakref.ref(self)
+
+        def after_fork() -> None:
+            if (store := me()) is not None:
+                store._after_fork()
+
+        os.register_at_fork(after_in_child=after_fork)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._locked("commit.lock"):
+                for name, schema in (("log", _LOG), ("keys", _KEYS), ("content", _CONTENT)):
+                    self._connect(name).executescript(schema)
+                self._connect("keys").execute(
+                    "INSERT OR IGNORE INTO meta VALUES ('index_key', ?)", (secrets.token_bytes(32),)
+                )
+        except sqlite3.Error as error:
+            raise _clear(error, "the store cannot be opened") from None
+        except OSError as error:
+            raise StoreError(f"the store cannot be opened: {error.strerror}", hint=f"folder {folder}") from None
+
+    # ── plumbing ────────────────────────────────────────────────────────────────────────────────────
+
+    def _after_fork(self) -> None:
+        _leaked.append(self._connections)
+        self._connections = {}
+        self._write, self._read = threading.RLock(), threading.RLock()
+
+    def _connect(self, name: str) -> sqlite3.Connection:
+        """Return the connection to ``<name>.db``; ``log-read`` is a second one to log.db."""
+        found = self._connections.get(name)
+        if found is None:
+            path = self.folder / f"{name.partition('-')[0]}.db"
+            existed = path.exists()
+            found = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            if not existed:
+                path.chmod(0o600)
+            found.execute("PRAGMA journal_mode=WAL")
+            found.execute("PRAGMA synchronous=FULL")
+            if name in ("keys", "content"):
+                found.execute("PRAGMA secure_delete=ON")
+            self._connections[name] = found
+        return found
+
+    @contextmanager
+    def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
+        handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
+        connection = self._connect(name)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _query(self, name: str, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._read:
+            try:
+                return self._connect(name).execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise _clear(error, "the store cannot be read") from None
+
+    @contextmanager
+    def _changing(self, what: str) -> Iterator[None]:
+        try:
+            with self._write, self._locked("commit.lock"):
+                yield
+        except sqlite3.Error as error:
+            raise _clear(error, what) from None
+        except OSError as error:
+            raise StoreError(f"{what}: {error.strerror}", hint="nothing acknowledged is lost") from None
+
+    # ── entries ─────────────────────────────────────────────────────────────────────────────────────
+
+    def append(self, batch: Batch) -> int:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("steps could not be written"):
+            if batch.keys:
+                with self._transaction("keys") as db:
+                    _insert(db, "INSERT OR IGNORE INTO keys VALUES", batch.keys)
+            if batch.contents:
+                alive = self._alive({row.key for row in batch.contents})
+                with self._transaction("content") as db:
+                    _insert(
+                        db,
+                        "INSERT OR REPLACE INTO content VALUES",
+                        [r for r in batch.contents if r.key in alive],
+                    )
+            with self._transaction("log") as db:
+                row = db.execute("SELECT first + count FROM batches ORDER BY first DESC LIMIT 1").fetchone()
+                first = int(row[0]) if row else 0
+                db.execute(
+                    "INSERT INTO batches VALUES (?,?,?,?,?,?)",
+                    (first, batch.size, batch.publics, batch.salts, batch.commitments, batch.leaves),
+                )
+                _insert(db, "INSERT OR IGNORE INTO places VALUES", [(r, first) for r in batch.requests])
+            return first
+
+    def _alive(self, idents: set[bytes]) -> set[bytes]:
+        """Return those keys that were not destroyed meanwhile: their content must not come back."""
+        found: set[bytes] = set()
+        wanted = list(idents)
+        for i in range(0, len(wanted), _CHUNK):
+            part = wanted[i : i + _CHUNK]
+            marks = ",".join("?" * len(part))
+            found |= {r[0] for r in self._connect("keys").execute(f"SELECT id FROM keys WHERE id IN ({marks})", part)}  # noqa: S608
+        return found
+
+    def size(self) -> int:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        rows = self._query("log-read", "SELECT first + count FROM batches ORDER BY first DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
+
+    def rows(self, start: int, stop: int) -> Iterator[Row]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        low = self._query("log-read", "SELECT max(first) FROM batches WHERE first <= ?", (start,))[0][0]
+        at = -1 if low is None else int(low) - 1
+        while True:
+            found = self._query(
+                "log-read",
+                "SELECT first, count, publics, salts, commitments, leaves FROM batches"
+                " WHERE first > ? AND first < ? ORDER BY first LIMIT 64",
+                (at, stop),
+            )
+            if not found:
+                return
+            yield from (Row(*r) for r in found)
+            at = found[-1][0]
+
+    def find(self, request: str) -> list[int]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        rows = self._query("log-read", "SELECT first FROM places WHERE request = ? ORDER BY first", (request,))
+        return [int(r[0]) for r in rows]
+
+    # ── tree ────────────────────────────────────────────────────────────────────────────────────────
+
+    def head(self) -> Head | None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        rows = self._query("log-read", "SELECT size, root FROM head")
+        return Head(*rows[0]) if rows else None
+
+    def tile(self, level: int, index: int) -> bytes:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        rows = self._query("log-read", "SELECT hashes FROM tiles WHERE level = ? AND idx = ?", (level, index))
+        return bytes(rows[0][0]) if rows else b""
+
+    def save_head(self, head: Head, tiles: dict[tuple[int, int], bytes], checkpoint: tuple[str, int] | None) -> None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("the tree could not be written"), self._transaction("log") as db:
+            db.executemany("INSERT OR REPLACE INTO tiles VALUES (?,?,?)", [(*k, v) for k, v in tiles.items()])
+            db.execute("INSERT OR REPLACE INTO head VALUES (1,?,?)", head)
+            if checkpoint:
+                note, wall_us = checkpoint
+                newest = db.execute("SELECT size, wall_us FROM checkpoints ORDER BY size DESC LIMIT 2").fetchall()
+                if len(newest) == 2 and newest[0][1] // CHECKPOINT_KEPT_US == wall_us // CHECKPOINT_KEPT_US:
+                    db.execute("DELETE FROM checkpoints WHERE size = ?", (newest[0][0],))
+                db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (head.size, note, wall_us))
+
+    def checkpoints(self) -> list[tuple[int, str, int]]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        return [tuple(r) for r in self._query("log-read", "SELECT size, note, wall_us FROM checkpoints ORDER BY size")]
+
+    @contextmanager
+    def integration(self, *, wait: bool) -> Iterator[bool]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._locked("integrate.lock", wait=wait) as held:
+            yield held
+
+    def meta(self, name: str, default: str | None = None) -> str | None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        if default is not None:
+            with self._changing("a setting could not be written"), self._transaction("log") as db:
+                db.execute("INSERT OR IGNORE INTO meta VALUES (?,?)", (name, default))
+        rows = self._query("log-read", "SELECT value FROM meta WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("a setting could not be written"), self._transaction("log") as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+
+    # ── secrets and content ─────────────────────────────────────────────────────────────────────────
+
+    def key(self, ident: bytes) -> KeyRow | None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        rows = self._query("keys", "SELECT id, secret, owner, request, expires_us FROM keys WHERE id = ?", (ident,))
+        return KeyRow(*rows[0]) if rows else None
+
+    def keys_of(self, owner: bytes) -> list[KeyRow]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        sql = "SELECT id, secret, owner, request, expires_us FROM keys WHERE owner = ?"
+        return [KeyRow(*r) for r in self._query("keys", sql, (owner,))]
+
+    def bind(self, ident: bytes, owner: bytes) -> None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("a subject could not be bound"), self._transaction("keys") as db:
+            if not db.execute("UPDATE keys SET owner = ? WHERE id = ?", (owner, ident)).rowcount:
+                raise InputError("the key to bind is gone")
+
+    def content(self, key: bytes, step: int, name: str) -> ContentRow | None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        sql = "SELECT key, step, name, mode, value FROM content WHERE key = ? AND step = ? AND name = ?"
+        rows = self._query("content", sql, (key, step, name))
+        return ContentRow(*rows[0]) if rows else None
+
+    def destroy(self, idents: Sequence[bytes]) -> int:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        gone = 0
+        with self._changing("secrets could not be destroyed"):
+            with self._transaction("content") as db:
+                for ident in idents:
+                    gone += db.execute("DELETE FROM content WHERE key = ?", (ident,)).rowcount
+            with self._transaction("keys") as db:
+                db.executemany("DELETE FROM keys WHERE id = ?", [(i,) for i in idents])
+            for name in ("content", "keys"):
+                self._truncate(name)
+        return gone
+
+    def _truncate(self, name: str) -> None:
+        """Empty the WAL: until then old pages with destroyed secrets stand in it."""
+
+        def once() -> bool:
+            with self._read:
+                return not self._connect(name).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+        if not _until(once, seconds=30):
+            raise StoreError(
+                "a reader keeps destroyed secrets in the write-ahead log", hint="close it, then erase again"
+            )
+
+    def expired(self, now_us: int) -> list[bytes]:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        sql = "SELECT id FROM keys WHERE expires_us IS NOT NULL AND expires_us <= ?"
+        return [bytes(r[0]) for r in self._query("keys", sql, (now_us,))]
+
+    def index_key(self) -> bytes:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        return bytes(self._query("keys", "SELECT value FROM meta WHERE name = 'index_key'")[0][0])
+
+    def close(self) -> None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._write, self._read:
+            for connection in self._connections.values():
+                connection.close()
+            self._connections = {}
+
+
+def _insert(db: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]]) -> None:
+    for i in range(0, len(rows), _CHUNK):
+        part = rows[i : i + _CHUNK]
+        marks = ",".join(["(" + ",".join("?" * len(part[0])) + ")"] * len(part))
+        db.execute(f"{head} {marks}", [value for row in part for value in row])
+
+
+def _until(once: Callable[[], bool], *, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not once():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
