@@ -12,6 +12,7 @@ from trustplane.step import Step
 __all__ = [
     "Accountant",
     "Dataset",
+    "Journal",
     "Ledger",
     "Mechanism",
     "Model",
@@ -28,6 +29,20 @@ Record = Callable[[Step], None]
 
 Redactor = Callable[[str], str]
 """Text in, text with its sensitive parts masked out."""
+
+
+class Journal(Protocol):
+    """The audit log as a ledger sees it: a step is written through at once, and read back by its name."""
+
+    def write(self, request: str, step: Step) -> int:
+        """Write the one step of ``request``, durable on return; return its index.
+
+        Raises:
+            StoreError: it was not written and will not be.
+        """
+
+    def read(self, request: str) -> list[tuple[int, Step]]:
+        """Return index and step of what was written under ``request``, checked against its hash."""
 
 
 class Signer(Protocol):

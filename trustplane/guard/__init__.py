@@ -1,0 +1,1 @@
+"""Is this input, this output, this model safe?"""

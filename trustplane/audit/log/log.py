@@ -15,14 +15,14 @@ from trustplane.audit.log.erase import Erasure, erase_subject, expire_content
 from trustplane.audit.log.integrate import integrate, nodes
 from trustplane.audit.log.keys import Keys
 from trustplane.audit.log.note import Checkpoint, Proof
-from trustplane.audit.log.read import Entry, entries, entry_at
+from trustplane.audit.log.read import Entry, entries, entry_at, of_request
 from trustplane.audit.log.request import Request, check_mode, current, new_id
 from trustplane.audit.log.rotate import rotate_keys
 from trustplane.audit.log.sqlite import SqliteStore
 from trustplane.audit.log.store import Store
 from trustplane.audit.log.tree import consistency_proof, inclusion_proof
-from trustplane.audit.log.writer import Ack, Item, Writer
-from trustplane.errors import InputError
+from trustplane.audit.log.writer import Ack, Item, Standing, Writer
+from trustplane.errors import InputError, VerificationError
 from trustplane.ports import Redactor
 from trustplane.step import Step
 
@@ -154,6 +154,23 @@ class AuditLog:
         for ack in acks:
             ack.wait(60)
         return [ack.index for ack in acks]
+
+    def write(self, request: str, step: Step) -> int:
+        """Write the one step of a request of its own, past the queue; see :class:`trustplane.ports.Journal`."""
+        state = Standing(request, self.writer.boot)
+        item = ("log", step, state, _time_ns(), _mono_ns(), None, None, None)
+        batch, _ = self.writer.build([item])
+        return self.store.append(batch)
+
+    def read(self, request: str) -> list[tuple[int, Step]]:
+        """Read such steps back; see :class:`trustplane.ports.Journal`."""
+        found = []
+        for entry, public in of_request(self.store, request):
+            if entry.leaf != entry.stored_leaf:
+                raise VerificationError("an entry was changed", cause="leaf-mismatch", index=entry.index)
+            step = Step(public.action, public.result, public.inputs, public.outputs, public.agents, (), public.facts)
+            found.append((entry.index, step))
+        return found
 
     def flush(self) -> None:
         """Return when all that this thread recorded is on disk."""

@@ -188,7 +188,7 @@ class Writer:
                 self._on_commit()
 
     def _commit(self, items: list[Item]) -> None:
-        batch, leaves = self._build([i for i in items if len(i) > 1])
+        batch, leaves = self.build([i for i in items if len(i) > 1])
         first = 0
         while batch.size:
             try:
@@ -225,7 +225,7 @@ class Writer:
             found = self._adopted[state.id] = Standing(ident, self.boot, state.id, state.mode)
         return found
 
-    def _build(self, items: list[Item]) -> tuple[Batch, list[bytes]]:
+    def build(self, items: list[Item]) -> tuple[Batch, list[bytes]]:
         """Encode and hash a batch. Every value was checked when it was enqueued."""
         salts = os.urandom(SALT_BYTES * len(items))
         publics: list[bytes] = []

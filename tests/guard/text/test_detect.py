@@ -1,0 +1,196 @@
+"""What the guard finds, where, and that it needs no network."""
+
+import re
+import socket
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trustplane.errors import InputError
+from trustplane.guard.text import TextGuard
+from trustplane.guard.text.guard import count_facts
+from trustplane.guard.text.normal import fold, latin
+from trustplane.guard.text.overlap import resolve
+from trustplane.guard.text.rules import Hit, is_luhn, is_resident_id
+
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+CASES = [
+    ("write to alice@example.com.", "EMAIL_ADDRESS", "alice@example.com"),
+    ("我的邮箱是zhang.wei@qq.com，谢谢", "EMAIL_ADDRESS", "zhang.wei@qq.com"),
+    ("root@db.internal", "EMAIL_ADDRESS", "root@db.internal"),
+    ("ａｌｉｃｅ＠ｅｘａｍｐｌｅ．ｃｏｍ", "EMAIL_ADDRESS", "ａｌｉｃｅ＠ｅｘａｍｐｌｅ．ｃｏｍ"),
+    ("ali\u200bce@exam\u200bple.com", "EMAIL_ADDRESS", "ali\u200bce@exam\u200bple.com"),
+    ("card 4111-1111-1111-1111 ok", "CREDIT_CARD", "4111-1111-1111-1111"),
+    ("卡号６２２２０２１２３４５６７８９０１２８", "CREDIT_CARD", None),
+    ("ref 12 4111 1111 1111 1111", "CREDIT_CARD", "4111 1111 1111 1111"),
+    ("身份证号11010519491231002X，", "CN_RESIDENT_ID", "11010519491231002X"),
+    ("身份证号１１０１０５１９４９１２３１００２Ｘ", "CN_RESIDENT_ID", "１１０１０５１９４９１２３１００２Ｘ"),
+    ("手机13800138000请回电", "PHONE_NUMBER", "13800138000"),
+    ("+86 138 0013 8000", "PHONE_NUMBER", "+86 138 0013 8000"),
+    ("call (415) 555-2671 now", "PHONE_NUMBER", "(415) 555-2671"),
+    ("key sk-abcDEF1234567890abcd end", "API_KEY", "sk-abcDEF1234567890abcd"),
+    ("AKIAIOSFODNN7EXAMPLE", "API_KEY", "AKIAIOSFODNN7EXAMPLE"),
+    ("ghp_" + "a1B2" * 9, "API_KEY", "ghp_" + "a1B2" * 9),
+    ("sk-" + "x" * 900, "API_KEY", "sk-" + "x" * 900),
+    ("-----BEGIN PRIVATE KEY-----\nMIIE\nzzz", "PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIE\nzzz"),
+    ("My name is Alice Johnson and I live here", "PERSON", "Alice Johnson"),
+    ("my name is john smith and more", "PERSON", "john smith"),
+    ("Dr. Jane O'Neill will see you", "PERSON", "Jane O'Neill"),
+    ("Dear Bob, thanks", "PERSON", "Bob"),
+    ("I am Ada Lovelace.", "PERSON", "Ada Lovelace"),
+    ("patient John Smith has", "PERSON", "John Smith"),
+    ("我叫张伟，今年三十", "PERSON", "张伟"),
+    ("我叫张伟今年三十岁", "PERSON", "张伟"),
+    ("患者：李小明，男", "PERSON", "李小明"),
+    ("姓名:欧阳修远", "PERSON", "欧阳修远"),
+    ("请联系王建国先生", "PERSON", "王建国"),
+    ("请找司马光医生", "PERSON", "司马光"),
+    ("my SSN is 536-90-4399", "US_SSN", "536-90-4399"),
+    ("IBAN GB82 WEST 1234 5698 7654 32", "IBAN_CODE", "GB82 WEST 1234 5698 7654 32"),
+    ("host 192.168.10.20 up", "IP_ADDRESS", "192.168.10.20"),
+    ("mac 00:1A:2B:3C:4D:5E up", "MAC_ADDRESS", "00:1A:2B:3C:4D:5E"),
+    ("主机192.168.10.20在线", "IP_ADDRESS", "192.168.10.20"),
+]
+
+
+@pytest.mark.parametrize(("text", "rule", "value"), CASES)
+def test_finds(guard: TextGuard, text: str, rule: str, value: str | None) -> None:
+    if value is None:  # a check digit is computed, not remembered
+        digits = "622202123456789012"
+        value = next(digits + str(d) for d in range(10) if is_luhn(digits + str(d)))
+        text = "卡号" + value
+    found = [(f.rule, text[f.start : f.end]) for f in guard.detect(text)]
+    assert (rule, value) in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The quick brown fox jumps over the lazy dog.",
+        "I am Happy today; I am sorry",
+        "Dear Sir or Madam, Dear Customer",
+        "我是高中生，我是程序员，我是中国人",
+        "order 4111111111111112 is wrong by one digit"[:5],
+        "2 + 2 = 4, chapter 12, section 3",
+        "今天天气很好，我们去公园吧。",
+    ],
+)
+def test_finds_nothing(guard: TextGuard, text: str) -> None:
+    assert guard.detect(text) == []
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", closed)
+    monkeypatch.setattr(socket, "create_connection", closed)
+    monkeypatch.setattr(socket, "getaddrinfo", closed)
+    fresh = TextGuard()
+    assert [f.rule for f in fresh.detect("bob@example.co.uk or https://example.com/x")] == ["EMAIL_ADDRESS", "URL"]
+
+
+def test_each_predefined_english_recognizer_is_there(guard: TextGuard) -> None:
+    import inspect
+
+    import presidio_analyzer.predefined_recognizers as predefined
+    from presidio_analyzer import PatternRecognizer
+
+    names = {
+        n
+        for n in dir(predefined)
+        if inspect.isclass(k := getattr(predefined, n)) and issubclass(k, PatternRecognizer)
+        and k().supported_language == "en"
+    }
+    assert names <= {d[0].rpartition(".")[2] for d in guard._described}
+    assert len(names) >= 25
+
+
+def test_own_recognizer_plugs_in_unchanged() -> None:
+    from presidio_analyzer import EntityRecognizer, RecognizerResult
+
+    class Badge(EntityRecognizer):
+        def load(self) -> None:
+            pass
+
+        def analyze(self, text, entities, nlp_artifacts=None):  # type: ignore[no-untyped-def]
+            return [RecognizerResult("BADGE", m.start(), m.end(), 0.9) for m in re.finditer("徽章[甲乙丙]", text)]
+
+    fresh = TextGuard(recognizers=[Badge(["BADGE"])], names=["星辰", "Zed"])
+    text = "他的徽章乙丢了，星辰和ZED，Zedd"
+    assert [(f.rule, text[f.start : f.end]) for f in fresh.detect(text)] == [
+        ("BADGE", "徽章乙"), ("LISTED_NAME", "星辰"), ("LISTED_NAME", "ZED"),
+    ]  # fmt: skip
+    assert fresh.policy_digest != TextGuard(names=["星辰"]).policy_digest
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(InputError):
+        TextGuard(threshold=1.5)
+    with pytest.raises(InputError):
+        TextGuard(languages=())
+
+
+def test_detect_many_is_detect(guard: TextGuard) -> None:
+    texts = [text for text, _, _ in CASES] + ["", "x", "Dear", "Bob"]
+    together = guard.detect_many(texts)
+    alone = [guard.detect(text) for text in texts]
+    for text, many, one in zip(texts, together, alone, strict=True):
+        places = {(f.start, f.end) for f in many}
+        assert {(f.start, f.end) for f in one} <= places, text  # names spread from one text to the others
+
+
+def test_mask_and_steps(guard: TextGuard) -> None:
+    steps = []
+    guarded = TextGuard(record=steps.append)
+    assert guarded.mask("mail alice@example.com, 13800138000") == "mail <EMAIL_ADDRESS>, <PHONE_NUMBER>"
+    assert steps[0].facts == {"findings": 2, "n_email_address": 1, "n_phone_number": 1}
+    assert "alice" not in repr(steps) and guard.policy_digest == guarded.policy_digest
+    assert count_facts({"坏": 2, "A": 1}) == {"n_a": 1, "n_other": 2}  # type: ignore[arg-type]
+
+
+def test_slow_pattern_fails_and_is_not_skipped(guard: TextGuard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trustplane.guard.text.presidio.PATTERN_SECONDS", 1e-6)
+    with pytest.raises(TimeoutError):
+        guard.detect("a.b" * 20_000)
+
+
+@given(st.text())
+def test_fold_map(text: str) -> None:
+    folded = fold(text)
+    assert len(latin(folded.text)) == len(folded.text)
+    for index in range(len(folded.text)):
+        start, end = folded.span(index, index + 1)
+        assert 0 <= start < end <= len(text)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 30), st.integers(1, 9), st.floats(0, 1))))
+def test_overlaps(raw: list[tuple[str, int, int, float]]) -> None:
+    hits = [Hit(rule, start, start + size, score) for rule, start, size, score in raw]
+    found = resolve(hits)
+    assert found == resolve(reversed(hits))
+    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    covered = {i for h in hits for i in range(h.start, h.end)}
+    assert {i for h in found for i in range(h.start, h.end)} == covered
+
+
+@given(st.integers(0, 10**18))
+def test_luhn_has_one_check_digit(number: int) -> None:
+    assert sum(is_luhn(f"{number}{d}") for d in range(10)) == 1
+
+
+def test_resident_id_check() -> None:
+    assert is_resident_id("11010519491231002X")
+    assert not is_resident_id("110105194912310021")
+    assert not is_resident_id("11010519491331002X")
+
+
+@SLOW
+@given(st.text(alphabet=st.sampled_from("a1@.- 张王先生我叫４\u200b\ud83d\n[]<>_"), max_size=80))
+def test_findings_are_in_order(guard: TextGuard, text: str) -> None:
+    found = guard.detect(text)
+    assert found == guard.detect(text)
+    assert all(0 <= f.start < f.end <= len(text) for f in found)
+    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
