@@ -112,6 +112,8 @@ class EmbeddedLedger:
                 if "full" in text or "disk I/O" in text:
                     raise StoreError("the ledger: no space left, or the disk fails", hint="free space") from None
                 raise LedgerError(f"the ledger's file: {type(error).__name__}", stage="open", hint=REBUILD) from None
+            except (ValueError, KeyError, TypeError) as error:  # a row that is not what this class wrote
+                raise LedgerError("a row of the ledger's file is malformed", stage="open", hint=REBUILD) from error
             finally:
                 os.close(handle)
 
@@ -157,8 +159,11 @@ class EmbeddedLedger:
         with self._thread_lock:
             db = self._connect()
             chain = ""
-            for (facts,) in db.execute("SELECT facts FROM records ORDER BY seq"):
-                chain = state.chained(chain, json.loads(facts))
+            try:
+                for (facts,) in db.execute("SELECT facts FROM records ORDER BY seq"):
+                    chain = state.chained(chain, json.loads(facts))
+            except (ValueError, InputError):
+                raise self._wrong("a lineage record was edited") from None
             if chain != db.execute("SELECT lineage FROM meta").fetchone()[0]:
                 raise self._wrong("a lineage record was edited")
 

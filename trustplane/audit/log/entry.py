@@ -33,7 +33,7 @@ __all__ = [
 SCHEMA = "trustplane/step/1"
 ENTRY_TAG = b"trustplane/1\n"
 SALT_BYTES = 16
-_LEAF_TAG = b"\x00" + ENTRY_TAG
+LEAF_TAG = b"\x00" + ENTRY_TAG
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 import weakref
@@ -22,7 +23,7 @@ from trustplane.audit.log.sqlite import SqliteStore
 from trustplane.audit.log.store import Store
 from trustplane.audit.log.tree import consistency_proof, inclusion_proof
 from trustplane.audit.log.writer import Ack, Item, Standing, Writer
-from trustplane.errors import InputError, VerificationError
+from trustplane.errors import InputError, TrustplaneError, VerificationError
 from trustplane.ports import Redactor
 from trustplane.step import Step
 
@@ -70,7 +71,10 @@ class AuditLog:
 
         def at_exit() -> None:
             if (log := me()) is not None:
-                log.close()
+                try:
+                    log.close()
+                except TrustplaneError as error:
+                    sys.stderr.write(f"trustplane: closing the log at exit: {error.message}\n")
 
         self._at_exit = at_exit
         atexit.register(at_exit)
@@ -184,7 +188,7 @@ class AuditLog:
         try:
             self.writer.close()
             if self.store.size() > (head.size if (head := self.store.head()) else 0):
-                self.checkpoint()
+                self._integrate(wait=True, full=True)
         finally:
             self.store.close()
 
@@ -220,10 +224,12 @@ class AuditLog:
             self._last_integration = time.monotonic()
 
     def checkpoint(self, *, covering: int | None = None, full: bool = True) -> tuple[Checkpoint, str]:
-        """Sign a checkpoint over all entries on disk, or reuse one that covers entry ``covering``."""
+        """Flush and sign a checkpoint over all entries, or reuse one that covers entry ``covering``."""
+        if covering is None:
+            self.flush()
         with self._signing:
             newest = self._newest
-            if covering is not None and newest is not None and newest[0].size > covering:
+            if covering is not None and newest is not None and newest[0].size > covering:  # noqa: SIM102
                 if not full or newest[1].count("\n— ") >= 2 or not self.keys.post_quantum:
                     return newest
             self._integrate(wait=True, full=full)
