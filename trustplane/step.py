@@ -34,6 +34,11 @@ class Ref(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     version: str = ""
 
+    def __post_init__(self) -> None:
+        for text in (self.digest, self.kind, self.name, self.version):
+            if not text.isascii():
+                _check_text(text, "a reference")
+
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a rule hit: rule id, place and confidence, never the matched text.
@@ -47,6 +52,14 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     start: int = 0
     end: int = 0
     place: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:  # NaN included
+            raise InputError("a finding's score is not in 0..1")
+        if not 0 <= self.start <= MAX_INT or not 0 <= self.end <= MAX_INT:
+            raise InputError("a finding's place is out of range")
+        if not self.rule.isascii() or not self.place.isascii():
+            _check_text(self.rule + self.place, "a finding")
 
     def evidence(self) -> dict[str, Any]:
         """Return the canonical form: the score becomes ``score_milli``, an integer in 0..1000."""
@@ -86,8 +99,19 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if not self.action or len(self.action) > MAX_TEXT or len(self.result) > MAX_TEXT:
             raise InputError(f"a step needs an action and a result of 1 to {MAX_TEXT} characters")
+        if not self.action.isascii() or not self.result.isascii():
+            _check_text(self.action + self.result, "a step")
         if self.facts:
-            check_facts(self.facts)
+            facts = dict(self.facts)  # the caller may go on to change theirs
+            check_facts(facts)
+            msgspec.structs.force_setattr(self, "facts", facts)
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} holds a lone surrogate") from None
 
 
 def check_facts(facts: dict[str, Any]) -> None:
@@ -105,7 +129,11 @@ def check_facts(facts: dict[str, Any]) -> None:
         elif kind is str:
             if len(value) > MAX_TEXT:
                 raise InputError(f"fact {key} is longer than {MAX_TEXT} characters", hint="record a digest")
+            if not value.isascii():
+                _check_text(value, f"fact {key}")
         elif kind is list or kind is tuple:
+            if kind is list:
+                facts[key] = value = tuple(value)
             for item in value:
                 if type(item) not in _SCALARS:
                     raise InputError(f"fact {key} holds a {type(item).__name__}", hint="lists hold scalars")
@@ -113,6 +141,8 @@ def check_facts(facts: dict[str, Any]) -> None:
                     raise InputError(f"fact {key} holds an integer outside ±(2^53 - 1)")
                 if type(item) is str and len(item) > MAX_TEXT:
                     raise InputError(f"fact {key} holds a string longer than {MAX_TEXT} characters")
+                if type(item) is str and not item.isascii():
+                    _check_text(item, f"fact {key}")
         elif kind is not bool and value is not None:
             raise InputError(
                 f"fact {key} is a {kind.__name__}",

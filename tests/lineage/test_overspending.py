@@ -41,7 +41,18 @@ def replay(log):
     return granted, refused, total
 
 
-def attack(folder, *, processes, attempts, seconds, seed=1, damage=True):
+def decided(folder):
+    """Return roughly how many attempts the log holds, at little cost: its number of entries."""
+    import sqlite3
+
+    db = sqlite3.connect(Path(folder) / "log.db", timeout=30)
+    try:
+        return db.execute("SELECT count(*) FROM places WHERE request LIKE 'ledger/%'").fetchone()[0] * 2 // 3
+    finally:
+        db.close()
+
+
+def attack(folder, *, processes, attempts, seconds, seed=1, kill=0.3, harm=0.1, wanted=None):
     """Run spenders, kill and replace them at random, and delete or restore the ledger's file meanwhile."""
     with trustplane.open(folder) as plane:
         plane.ledger.register_dataset(Dataset("shared", "sha256:" + "ab" * 32, "org", ("research",), LIMIT))
@@ -55,22 +66,22 @@ def attack(folder, *, processes, attempts, seconds, seed=1, damage=True):
         started += 1
         return subprocess.Popen(
             [sys.executable, str(SPENDER), str(folder), str(started), str(attempts)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=open(f"{folder}-stderr", "ab"),
         )  # fmt: skip
 
     running = [start() for _ in range(processes)]
     while any(p.poll() is None for p in running):
         time.sleep(0.05)
-        if time.monotonic() > end:
+        if time.monotonic() > end or (wanted is not None and decided(folder) >= wanted):
             break
-        if rng.random() < 0.3:
+        if rng.random() < kill:
             victim = rng.randrange(len(running))
             if running[victim].poll() is None:
                 running[victim].kill()
                 running[victim].wait()
                 running[victim] = start()
                 kills += 1
-        if damage and rng.random() < 0.1:
+        if rng.random() < harm:
             path = Path(folder) / "ledger.db"
             if rng.random() < 0.5 or not saved.exists():
                 if path.exists():

@@ -1,3 +1,4 @@
+import itertools
 import math
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def test_charge_is_monotone(sigma: float, q: float, steps: int) -> None:
     for other in (Mechanism(sigma / 1.1, q, steps), Mechanism(sigma, min(1.0, q * 1.1), steps)):
         more = ACCOUNTANT.charge(other)
         assert all(one[k] <= more[k] for k in integer)
-    assert all(a <= b + 1 for a, b in zip(one, one[1:], strict=False))  # divergence grows with the order
+    assert all(a <= b + 1 for a, b in itertools.pairwise(one))  # divergence grows with the order
 
 
 @given(st.integers(1, 10**9), st.integers(1, 18))
@@ -167,6 +168,10 @@ def test_calibrate_gives_the_smallest_noise_that_fits() -> None:
     assert fits(limits, NOTHING, ACCOUNTANT.charge(Mechanism(sigma, 0.02, 500)))
     assert not fits(limits, NOTHING, ACCOUNTANT.charge(Mechanism(sigma - 1e-6, 0.02, 500)))
     assert pld_epsilon([(sigma, 0.02, 500)], 1e-5) <= 1.0
+    within = calibrate(500_000, 5, 0.02, 500, limit_micro=2_000_000)
+    charge = ACCOUNTANT.charge(Mechanism(within, 0.02, 500))
+    assert 499_900 <= ACCOUNTANT.epsilon_micro(charge, 2_000_000, 5) <= 500_000
+    assert within < 1.35 * calibrate(500_000, 5, 0.02, 500)
     with pytest.raises(InputError):
         calibrate(1, 18, 1.0, 10**9)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["build", "main"]
 
-VERBS = ("log", "ledger", "budget", "redact", "proxy", "report", "verify", "demo")
+VERBS = ("log", "ledger", "budget", "redact", "restore", "proxy", "report", "verify", "demo")
 """Modules beside this one; each has ``register(app)`` and imports what is heavy inside its functions."""
 
 

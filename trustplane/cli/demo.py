@@ -120,19 +120,19 @@ def _proxy(plane: Any, _folder: Path, say: Callable[[str], None]) -> dict[str, A
 
     from trustplane.guard.proxy import standin
 
-    model = standin.build_app()
+    model = standin.build_standin()
     with _serving(model) as upstream, _serving(plane.proxy_app({"openai": upstream})) as proxy:
         for streamed, prompt in ((False, PROMPTS[0]), (True, PROMPTS[1])):
             body = {"model": "stand-in", "stream": streamed, "messages": [{"role": "user", "content": prompt}]}
             reply = httpx.post(f"{proxy}/v1/chat/completions", json=body, timeout=30)
             _expect(reply.status_code == 200, "the proxy answers")
-            seen = json.dumps(model.state.received[-1], ensure_ascii=False)
+            seen = model.state.received[-1]["body"]["messages"][-1]["content"]
             text = _text_of(reply.text) if streamed else reply.json()["choices"][0]["message"]["content"]
             hidden = [s for s in SECRETS if s in prompt]
             _expect(not [s for s in hidden if s in seen], "nothing sensitive reached the stand-in")
             _expect(all(s in text for s in hidden), "the caller's reply is restored")
             say(f"   the caller asks     {prompt}")
-            say(f"   the stand-in saw    {model.state.received[-1]['messages'][-1]['content']}")
+            say(f"   the stand-in saw    {seen}")
             say(f"   the caller reads    {text[:150]}")
     say(f"   {len(SECRETS)} values in 2 prompts: 0 reached the stand-in for an LLM, all came back restored")
     return {"values": len(SECRETS), "leaked": 0}

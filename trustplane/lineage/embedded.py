@@ -109,8 +109,8 @@ class EmbeddedLedger:
             except sqlite3.Error as error:
                 self._db = None
                 text = str(error)
-                if "full" in text or "disk I/O" in text:
-                    raise StoreError("the ledger: no space left, or the disk fails", hint="free space") from None
+                if "full" in text:
+                    raise StoreError("the ledger: no space left", hint="free space and try again") from None
                 raise LedgerError(f"the ledger's file: {type(error).__name__}", stage="open", hint=REBUILD) from None
             except (ValueError, KeyError, TypeError) as error:  # a row that is not what this class wrote
                 raise LedgerError("a row of the ledger's file is malformed", stage="open", hint=REBUILD) from error
@@ -404,8 +404,6 @@ class EmbeddedLedger:
         Raises:
             LedgerError: stage ``rebuild``: an operation of the log does not follow from those before it.
         """
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
         ledger = cls.__new__(cls)
         ledger.path, ledger._journal, ledger._accountant = path, journal, accountant
         ledger._thread_lock, ledger._db, ledger._pid = threading.RLock(), None, os.getpid()
@@ -413,6 +411,8 @@ class EmbeddedLedger:
         handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
             db = ledger._connect()
             op = 0
             while written := journal.read(op_name(op + 1)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,12 +13,13 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from trustplane.errors import BudgetExceeded, InputError
 from trustplane.ports import Ledger, Mechanism, Record, Reservation
 from trustplane.privacy.accounting import calibrate
 from trustplane.privacy.randomness import SecureStream
+from trustplane.privacy.refusals import check_dataset, check_model
 from trustplane.step import Ref, Step
 
 __all__ = ["PrivateTraining"]
@@ -41,14 +42,14 @@ class PrivateTraining:
     is, hooks come off on exit. ``optimizer``: any over the model's parameters that needs no closure.
     ``dataset``: map-style, items are tensors or tuples of tensors of one shape, one item per person.
     ``ledger``, ``dataset_name``: who pays. ``noise_multiplier`` σ > 0, or ``target_epsilon_micro``: the
-    smallest σ with which this run alone stays under that ε at the dataset's δ. ``max_grad_norm`` C > 0: L2
-    bound of one record's gradient. ``batch_size``: the *expected* batch, a public constant and the divisor
-    of the noised sum. ``epochs`` > 0: steps = ⌈epochs / q⌉. ``sampling_rate`` q: by default
-    batch_size / len(dataset), which treats the number of records as public; give q yourself where it is
-    not. ``physical_batch_size``: most records in one forward pass; a speed setting, it changes no
-    guarantee. ``loss_reduction``: ``mean`` or ``sum``, as the loss does it. ``batch_seed``: for tests of
-    the batch order only; the noise never has a seed. σ and C are rounded down to 10^-6, q up to 10^-9, and
-    the rounded values are those used, charged and recorded.
+    smallest σ with which the ledger reports at most that ε for this run alone, at the dataset's δ.
+    ``max_grad_norm`` C > 0: L2 bound of one record's gradient. ``batch_size``: the *expected* batch, a public
+    constant and the divisor of the noised sum. ``epochs`` > 0: steps = ⌈epochs / q⌉. ``sampling_rate`` q: by
+    default batch_size / len(dataset), which treats the number of records as public; give q yourself where it
+    is not. ``physical_batch_size``: most records in one forward pass; a speed setting, it changes no
+    guarantee. ``loss_reduction``: ``mean`` or ``sum``, as the loss does it. ``batch_seed``: for tests of the
+    batch order only; the noise never has a seed. σ and C are rounded down to 10^-6, q up to 10^-9, and the
+    rounded values are those used, charged and recorded.
 
     What holds: the sequence of weights is (ε, δ)-DP under add/remove of one item, ε and δ those of the
     ledger, also when runs are chosen after seeing earlier weights. The whole charge is reserved before the
@@ -56,9 +57,10 @@ class PrivateTraining:
     stays charged in full.
 
     What does not hold: ``loss`` and whatever else the loop computes from a batch is not private, and a
-    decision made from it, to stop early or to keep the better model, is not covered; neither is a loss that
-    couples records (contrastive losses), a data set in which one person has several items, timing, or the
-    last bits of floating-point noise.
+    decision made from it, to stop early or to keep the better model, is not covered. Neither is a loss that
+    couples records: contrastive losses, or a mean divided by something the batch decides (class weights,
+    ``ignore_index``, unpadded tokens; there use ``sum``). Neither are several items of one person, timing, or
+    the last bits of floating-point noise.
 
     Silent behaviours of common engines, and what happens here:
 
@@ -99,8 +101,8 @@ class PrivateTraining:
         record: Record | None = None,
         batch_seed: int | None = None,
     ) -> None:
-        self._records = _check_dataset(dataset)
-        _check_model(model, optimizer)
+        self._records = check_dataset(dataset)
+        check_model(model, optimizer)
         if batch_size < 1 or physical_batch_size < 1:
             raise InputError("batch sizes are integers of at least 1")
         if not (math.isfinite(max_grad_norm) and max_grad_norm >= 1 / MICRO):
@@ -118,8 +120,10 @@ class PrivateTraining:
         steps = max(1, math.ceil(epochs / rate - 1e-9))
         if noise_multiplier is None:
             assert target_epsilon_micro is not None
-            delta_exp = ledger.spent(dataset_name).delta_exp
-            noise_multiplier = calibrate(target_epsilon_micro, delta_exp, rate, steps)
+            spent = ledger.spent(dataset_name)
+            noise_multiplier = calibrate(
+                target_epsilon_micro, spent.delta_exp, rate, steps, limit_micro=spent.limit_micro
+            )
         if not (math.isfinite(noise_multiplier) and noise_multiplier >= 1 / MICRO):
             raise InputError("the noise multiplier is not a finite number of at least 10^-6")
 
@@ -334,42 +338,3 @@ def _column(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _test_key(seed: int | None) -> bytes | None:
     return None if seed is None else hashlib.sha256(f"trustplane test batches {seed}".encode()).digest()
-
-
-def _check_dataset(dataset: Dataset[Any]) -> int:
-    """Return the number of records; refuse what cannot be Poisson-sampled item by item."""
-    if isinstance(dataset, DataLoader):
-        raise InputError("a loader was given", hint="pass its dataset: the sampling is part of the guarantee")
-    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
-        raise InputError("a dataset with a length and an index is needed", hint="a stream cannot be Poisson-sampled")
-    if isinstance(dataset, Subset) and len(set(dataset.indices)) != len(dataset.indices):
-        raise InputError("the subset names a record twice", hint="its weight would exceed the clipping norm")
-    if len(dataset) < 1:
-        raise InputError("the dataset is empty")
-    first = dataset[0]
-    parts = first if isinstance(first, tuple | list) else [first]
-    if not parts or not all(isinstance(part, torch.Tensor) for part in parts):
-        raise InputError("the dataset's items are not tensors or tuples of tensors", hint="wrap labels in a tensor")
-    return len(dataset)
-
-
-def _check_model(model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse layers, wrappers and optimizers under which one record's influence is not bounded."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise InputError(f"layer {name or 'model'} is a BatchNorm: it mixes records", hint="use nn.GroupNorm")
-        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats:
-            raise InputError(f"layer {name or 'model'} keeps running statistics", hint="track_running_stats=False")
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise InputError("the model is wrapped for several devices", hint="pass the inner module")
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise InputError("several processes would each release their own sums")
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise InputError("LBFGS evaluates the loss several times per step", hint="use SGD or Adam")
-    if not model.training:
-        raise InputError("the model is in eval mode", hint="call model.train()")
-    trainable = {id(p) for p in model.parameters() if p.requires_grad}
-    if not trainable:
-        raise InputError("the model has no trainable parameter")
-    if any(id(p) not in trainable for group in optimizer.param_groups for p in group["params"] if p.requires_grad):
-        raise InputError("the optimizer holds parameters that are not the model's")

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -101,7 +102,8 @@ def test_each_predefined_english_recognizer_is_there(guard: TextGuard) -> None:
     names = {
         n
         for n in dir(predefined)
-        if inspect.isclass(k := getattr(predefined, n)) and issubclass(k, PatternRecognizer)
+        if inspect.isclass(k := getattr(predefined, n))
+        and issubclass(k, PatternRecognizer)
         and k().supported_language == "en"
     }
     assert names <= {d[0].rpartition(".")[2] for d in guard._described}
@@ -157,6 +159,15 @@ def test_slow_pattern_fails_and_is_not_skipped(guard: TextGuard, monkeypatch: py
         guard.detect("a.b" * 20_000)
 
 
+def test_long_texts_have_no_seams(guard: TextGuard) -> None:
+    filler = "The committee met on a day in spring to talk. "
+    text = filler * 45
+    for shift in range(0, 400, 7):
+        padded = "x" * shift + " " + text + "SSN 536-90-4399 and 192.168.10.20 " + text
+        found = {f.rule for f in guard.detect(padded[: 4096 + shift])}
+        assert {"US_SSN", "IP_ADDRESS"} <= found
+
+
 @given(st.text())
 def test_fold_map(text: str) -> None:
     folded = fold(text)
@@ -171,7 +182,7 @@ def test_overlaps(raw: list[tuple[str, int, int, float]]) -> None:
     hits = [Hit(rule, start, start + size, score) for rule, start, size, score in raw]
     found = resolve(hits)
     assert found == resolve(reversed(hits))
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(found))
     covered = {i for h in hits for i in range(h.start, h.end)}
     assert {i for h in found for i in range(h.start, h.end)} == covered
 
@@ -193,4 +204,4 @@ def test_findings_are_in_order(guard: TextGuard, text: str) -> None:
     found = guard.detect(text)
     assert found == guard.detect(text)
     assert all(0 <= f.start < f.end <= len(text) for f in found)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(found))

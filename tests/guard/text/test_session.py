@@ -13,8 +13,10 @@ SLOW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCh
 
 VALUES = [
     "alice@example.com", "alice@example.com.au", "13800138000", "4111 1111 1111 1111", "11010519491231002X",
-    "张伟", "My name is Alice Johnson", "Alice Johnson", "我叫欧阳修远", "sk-abcdefghijklmnop1234", "[EMAIL_ADDRESS_2222]",
-    "[PERSON_", "EMAIL_ADDRESS_", "_2345]", "<", "]", "[", "{", "\\", '"', " ", "，", "\n", "\ud83d", "\ude00", "😀", "ｘ＠ｙ．ｃｏｍ",
+    "张伟", "My name is Alice Johnson", "Alice Johnson", "我叫欧阳修远",
+    "sk-abcdefghijklmnop1234", "[EMAIL_ADDRESS_2222]",
+    "[PERSON_", "EMAIL_ADDRESS_", "_2345]", "<", "]", "[", "{", "\\", '"', " ", "，", "\n",
+    "\ud83d", "\ude00", "😀", "ｘ＠ｙ．ｃｏｍ",
     "bob@", "@example.org", "PHONE NUMBER 2345", "(", ")", "-", "ABCD", "https://x.com/alice@example.com",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(VALUES) | st.text(max_size=6), max_size=14).map("".join)
@@ -125,8 +127,10 @@ def test_repr_shows_nothing(guard: TextGuard) -> None:
 REPLY = [
     "bob@invented.org", "4111 1111 1111 1111", "+1 212-555-0123", "(415) 555-2671", "13800138000", "the cat sat on",
     "11010519491231002X", "GB82 WEST 1234 5698 7654 32", "AB 12 34 56 C", "sk-abcdefghijklmnop1234", "192.168.10.20",
-    "AKIAIOSFODNN7EXAMPLE", "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----", "中文", "，", ", ", " ", "\n",
-    "https://example.com/page", "2024-05-06", "Dr. Smith", "1", "12", "in 2024", "a", "SSN 536-90-4399", "ｂ＠ｃ．ｏｒｇ",
+    "AKIAIOSFODNN7EXAMPLE", "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
+    "中文", "，", ", ", " ", "\n",
+    "https://example.com/page", "2024-05-06", "Dr. Smith", "1", "12", "in 2024", "a", "SSN 536-90-4399",
+    "ｂ＠ｃ．ｏｒｇ",
     "-----BEGIN ", "eyJ", "[", "\\", "bank account 12345678", "00:1A:2B:3C:4D:5E",
 ]  # fmt: skip
 
@@ -146,7 +150,12 @@ def test_reply_stream_equals_whole(guard: TextGuard, parts: list[str], seed: int
 
 
 @SLOW
-@given(st.dictionaries(st.sampled_from("abc"), st.sampled_from([*REPLY, 13800138000, 'a"b', "x\nbob@invented.org"]) | st.integers()), st.integers())
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.sampled_from([*REPLY, 13800138000, 'a"b', "x\nbob@invented.org"]) | st.integers()
+    ),
+    st.integers(),
+)
 def test_reply_in_json_stays_json(guard: TextGuard, value: dict[str, object], seed: int) -> None:
     session = guard.session()
     shown = session.hide('"alice@example.com')

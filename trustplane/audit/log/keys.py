@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -72,10 +73,8 @@ class Keys:
             os.close(handle)
         target = self._folder / "keys.json"
         if new:  # the first of several processes wins
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(temporary, target)
-            except FileExistsError:
-                pass
             temporary.unlink()
         else:
             temporary.rename(target)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import sys
 import threading
 import time
@@ -65,6 +67,7 @@ class AuditLog:
         self._newest: tuple[Checkpoint, str] | None = None
         self._signing = threading.RLock()
         self._index_key = store.index_key()
+        self._named: weakref.WeakValueDictionary[str, Request] = weakref.WeakValueDictionary()
         self.writer = Writer(store, self.origin, limit=queue_steps, on_commit=self._after_commit)
         self.put: Callable[[Item], None] = self.writer.put
         me = weakref.ref(self)
@@ -76,8 +79,13 @@ class AuditLog:
                 except TrustplaneError as error:
                     sys.stderr.write(f"trustplane: closing the log at exit: {error.message}\n")
 
+        def after_fork() -> None:
+            if (log := me()) is not None:  # the thread that held the lock is not in the child
+                log._signing = threading.RLock()
+
         self._at_exit = at_exit
         atexit.register(at_exit)
+        os.register_at_fork(after_in_child=after_fork)
         self._note_mode()
 
     @classmethod
@@ -131,6 +139,9 @@ class AuditLog:
             StoreError: the store takes nothing now.
         """
         wanted = self.mode if mode is None else check_mode(mode, self.allow, self.redact)
+        other = None if request_id is None else self._named.get(request_id)
+        if other is not None and not other._decided and other.boot == self.boot:
+            raise InputError("a request of this id is open already", hint="steps of two requests would mix")
         parent = current()
         request = Request(
             self,
@@ -143,6 +154,8 @@ class AuditLog:
             redact=self.redact,
         )
         request.opened(input)
+        if request_id is not None:
+            self._named[request_id] = request
         if wanted != self.mode:
             facts = {"before": self.mode, "scope": "request", "request": request.id}
             step = Step("content.mode", wanted, facts=facts)
@@ -169,7 +182,7 @@ class AuditLog:
     def read(self, request: str) -> list[tuple[int, Step]]:
         """Read such steps back; see :class:`trustplane.ports.Journal`."""
         found = []
-        for entry, public in of_request(self.store, request):
+        for entry, public in (pair for run in of_request(self.store, request) for pair in run):
             if entry.leaf != entry.stored_leaf:
                 raise VerificationError("an entry was changed", cause="leaf-mismatch", index=entry.index)
             step = Step(public.action, public.result, public.inputs, public.outputs, public.agents, (), public.facts)
@@ -208,20 +221,28 @@ class AuditLog:
         """Integrate now and then, from the writer's thread; whoever else does it already saves the work."""
         if time.monotonic() - self._last_integration >= self._checkpoint_seconds:
             self._last_integration = time.monotonic()
-            if self.store.size() > (head.size if (head := self.store.head()) else 0):
-                self._integrate(wait=False, full=True)
+            # whoever asks for a checkpoint meets the same error; the writer's thread must live on
+            with contextlib.suppress(TrustplaneError):
+                if self.store.size() > (head.size if (head := self.store.head()) else 0):
+                    self._integrate(wait=False, full=True)
 
     def _integrate(self, *, wait: bool, full: bool) -> None:
-        with self._signing, self.store.integration(wait=wait) as held:
-            if not held:
-                return
-            self.keys.refresh()
-            head, tiles = integrate(self.store)
-            checkpoint = Checkpoint(self.origin, head.size, head.root)
-            text = checkpoint.body + "\n" + self.keys.sign(checkpoint.body, post_quantum=full)
-            self.store.save_head(head, tiles, (text, _time_ns() // 1000) if full else None)
-            self._newest = (checkpoint, text)
-            self._last_integration = time.monotonic()
+        # the writer's thread must not wait for a thread that holds the lock and waits for the writer
+        if not self._signing.acquire(blocking=wait):
+            return
+        try:
+            with self.store.integration(wait=wait) as held:
+                if not held:
+                    return
+                self.keys.refresh()
+                head, tiles = integrate(self.store)
+                checkpoint = Checkpoint(self.origin, head.size, head.root)
+                text = checkpoint.body + "\n" + self.keys.sign(checkpoint.body, post_quantum=full)
+                self.store.save_head(head, tiles, (text, _time_ns() // 1000) if full else None)
+                self._newest = (checkpoint, text)
+                self._last_integration = time.monotonic()
+        finally:
+            self._signing.release()
 
     def checkpoint(self, *, covering: int | None = None, full: bool = True) -> tuple[Checkpoint, str]:
         """Flush and sign a checkpoint over all entries, or reuse one that covers entry ``covering``."""

@@ -95,23 +95,32 @@ def entry_at(store: Store, index: int) -> Entry:
     raise InputError(f"there is no entry {index}", hint="trustplane log show lists them")
 
 
-def of_request(store: Store, request: str) -> list[tuple[Entry, Public]]:
-    """Return the entries of a request in the order of their steps."""
-    found: list[tuple[Entry, Public]] = []
+def of_request(store: Store, request: str) -> list[list[tuple[Entry, Public]]]:
+    """Return the runs of a request, oldest first, each in the order of its steps.
+
+    A run is what one process did under the id from one opening on; mostly there is one.
+    """
+    runs: list[list[tuple[Entry, Public]]] = []
+    newest: dict[str, list[tuple[Entry, Public]]] = {}
     for first in store.find(request):
         for row in store.rows(first, first + 1):
             for entry in unpack(row):
                 public = entry.public
-                if public.request == request:
-                    found.append((entry, public))
-    return sorted(found, key=lambda pair: pair[1].step)
+                if public.request != request:
+                    continue
+                if public.step == 0 or public.boot not in newest:
+                    newest[public.boot] = []
+                    runs.append(newest[public.boot])
+                newest[public.boot].append((entry, public))
+    return [sorted(run, key=lambda pair: pair[1].step) for run in runs]
 
 
 def open_content(store: Store, entry: Entry, public: Public, name: str) -> tuple[Any, str, bytes | None]:
     """Return a content field as (value, state, salt).
 
-    State: ``absent``, ``digest`` (only a commitment was kept), ``redacted``, ``open`` (plain or unsealed,
-    checked against its commitment), ``expired`` or ``destroyed``. The salt opens the commitment.
+    State: ``absent``, ``digest`` (only a commitment was kept), ``redacted``, ``open`` (checked against its
+    commitment), ``expired``, ``destroyed`` or ``missing`` (an erasure was cut off). The salt opens the
+    commitment.
 
     Raises:
         VerificationError: kept content that is not what was committed to.
@@ -123,16 +132,18 @@ def open_content(store: Store, entry: Entry, public: Public, name: str) -> tuple
         key = store.key(ident)
         if key is None:
             return None, "destroyed", None
-        if key.expires_us is not None and key.expires_us <= time.time_ns() // 1000:
+        ends = content.expires_us or key.expires_us  # the entry's word counts: nobody can change it
+        if ends is not None and ends <= time.time_ns() // 1000:
             return None, "expired", None
         salt = seal.salt_of(key.secret, public.step, name)
-        row = store.content(ident, public.step, name)
-        if row is None or content.mode == "digest":
+        if content.mode == "digest":
             return None, "digest", salt
-        data = row.value
-        if content.mode == "sealed":
-            data = seal.unseal(key.secret, ident, public.step, name, data)
-        value = canon.loads(data)
+        row = store.content(ident, public.step, name)
+        if row is None:
+            return None, "missing", salt
+        if row.mode != content.mode:
+            raise VerificationError("content kept in another mode", cause="content-mode", index=entry.index)
+        value = canon.loads(seal.unseal(key.secret, ident, public.step, name, row.value))
         if content.mode == "redacted":
             return value, "redacted", salt
         try:
@@ -148,14 +159,16 @@ def export(store: Store, request: str, *, salts: bool = False) -> tuple[dict[str
 
     The first holds exactly ``request_id``, ``input_text``, ``inference_steps`` and ``output_decision``.
     The second says per field whether content was kept, and which entries it came from; with ``salts`` it
-    also opens the commitments, for whoever must prove the content to others.
+    also opens the commitments, for whoever must prove the content to others. Of an id that was used again,
+    after a crash or a decision, this is the newest of its ``runs``.
 
     Raises:
         InputError: there is no such request.
     """
-    found = of_request(store, request)
-    if not found:
+    runs = of_request(store, request)
+    if not runs:
         raise InputError(f"there is no request {request}", hint="trustplane log show lists requests")
+    found = runs[-1]
     states: dict[str, str] = {}
     opened: dict[str, str] = {}
 
@@ -196,6 +209,7 @@ def export(store: Store, request: str, *, salts: bool = False) -> tuple[dict[str
         "complete": numbers == list(range(len(numbers))) and found[-1][1].kind == "decision",
         "entries": [entry.index for entry, _ in found],
         "purpose": found[0][1].purpose,
+        "runs": len(runs),
     }
     if salts:
         evidence["salts"] = opened

@@ -46,8 +46,8 @@ class Request:
     """
 
     __slots__ = (
-        "_ack", "_decided", "_keys", "_log", "_redact", "_token", "boot", "expires_us", "id", "mode", "parent",
-        "purpose", "steps", "subject",
+        "__weakref__", "_ack", "_decided", "_keys", "_log", "_redact", "_token", "boot", "expires_us", "id", "mode",
+        "parent", "purpose", "steps", "subject",
     )  # fmt: skip
 
     def __init__(

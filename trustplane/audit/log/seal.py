@@ -16,7 +16,7 @@ from trustplane.errors import InputError, VerificationError
 __all__ = ["MODES", "new_key_id", "owner_of", "salt_of", "seal", "unseal"]
 
 MODES = ("digest", "redacted", "sealed", "plain")
-"""Content modes: salted commitment only; masked text; ciphertext with an end; clear text."""
+"""Content modes: a salted commitment only; the masked text; the whole until an end; the whole."""
 
 
 def new_key_id() -> bytes:

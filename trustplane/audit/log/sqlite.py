@@ -2,8 +2,9 @@
 
 The rows of log.db are the sequence: a commit is the acknowledgement. A commit takes a file lock before it
 begins (a queue instead of SQLite's polling), then makes keys durable, then content, then entries, so that a
-crash in between leaves at most a key that nothing uses. All files run WAL with synchronous=FULL. keys.db and
-content.db run secure_delete, and destroying truncates their WAL: a deleted secret is in no file.
+crash in between leaves at most a key that nothing uses. All files run WAL with synchronous=FULL. Destroying
+overwrites secrets in place and truncates the WAL: a destroyed secret is in no file. Kept content is
+ciphertext under such a secret, so that what SQLite leaves of it in free space says nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from trustplane.audit.log.store import Batch, ContentRow, Head, KeyRow, Row
-from trustplane.errors import InputError, StoreError
+from trustplane.errors import StoreError
 
 __all__ = ["SqliteStore"]
 
@@ -40,15 +41,21 @@ CREATE TABLE IF NOT EXISTS checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT N
 _KEYS = """
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys(
-    id BLOB PRIMARY KEY, secret BLOB NOT NULL, owner BLOB, request TEXT NOT NULL, expires_us INTEGER) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS keys_owner ON keys(owner) WHERE owner IS NOT NULL;
-CREATE INDEX IF NOT EXISTS keys_expiry ON keys(expires_us) WHERE expires_us IS NOT NULL;
+    slot INTEGER PRIMARY KEY, alive INTEGER NOT NULL DEFAULT 1, id BLOB NOT NULL UNIQUE, secret BLOB NOT NULL,
+    owner BLOB NOT NULL, request TEXT NOT NULL, expires_us INTEGER);
+CREATE INDEX IF NOT EXISTS keys_expiry ON keys(expires_us) WHERE alive AND expires_us IS NOT NULL;
 """
+# Secrets and owners stand in rows that are only added at the end and overwritten in place, and in no index:
+# where SQLite moves rows between pages, secure_delete leaves copies of the moved rows in the gaps.
+_NOBODY = bytes(32)
 _CONTENT = """
 CREATE TABLE IF NOT EXISTS content(
     key BLOB NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, mode TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(key, step, name)) WITHOUT ROWID;
 """
+_ADD_KEYS = "INSERT OR IGNORE INTO keys(id, secret, owner, request, expires_us) VALUES"
+_GET_KEYS = "SELECT id, secret, nullif(owner, zeroblob(32)), request, expires_us FROM keys WHERE alive AND "
+_WIPE_KEY = "UPDATE keys SET alive = 0, secret = ?, owner = ? WHERE id = ?"
 _CHUNK = 256
 """Rows per multi-row INSERT: one call into SQLite, so that busy threads do not cut in at every row."""
 CHECKPOINT_KEPT_US = 60_000_000
@@ -80,6 +87,7 @@ class SqliteStore:
         self._write = threading.RLock()
         self._read = threading.RLock()
         self._connections: dict[str, sqlite3.Connection] = {}
+        self._handles: set[int] = set()
         me = weakref.ref(self)
 
         def after_fork() -> None:
@@ -106,6 +114,9 @@ class SqliteStore:
         _leaked.append(self._connections)
         self._connections = {}
         self._write, self._read = threading.RLock(), threading.RLock()
+        for handle in self._handles:  # a lock that the parent holds would be held by the child as well
+            os.close(handle)
+        self._handles.clear()
 
     def _connect(self, name: str) -> sqlite3.Connection:
         """Return the connection to ``<name>.db``; ``log-read`` is a second one to log.db."""
@@ -129,6 +140,7 @@ class SqliteStore:
             handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"the store's folder cannot be used: {error.strerror}") from None
+        self._handles.add(handle)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -137,7 +149,9 @@ class SqliteStore:
                 return
             yield True
         finally:
-            os.close(handle)
+            if handle in self._handles:  # not where this thread woke up in a forked child
+                self._handles.discard(handle)
+                os.close(handle)
 
     @contextmanager
     def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
@@ -175,7 +189,7 @@ class SqliteStore:
         with self._changing("steps could not be written"):
             if batch.keys:
                 with self._transaction("keys") as db:
-                    _insert(db, "INSERT OR IGNORE INTO keys VALUES", batch.keys)
+                    _insert(db, _ADD_KEYS, [k if k.owner else k._replace(owner=_NOBODY) for k in batch.keys])
             if batch.contents:
                 alive = self._alive({row.key for row in batch.contents})
                 with self._transaction("content") as db:
@@ -201,7 +215,8 @@ class SqliteStore:
         for i in range(0, len(wanted), _CHUNK):
             part = wanted[i : i + _CHUNK]
             marks = ",".join("?" * len(part))
-            found |= {r[0] for r in self._connect("keys").execute(f"SELECT id FROM keys WHERE id IN ({marks})", part)}  # noqa: S608
+            sql = f"SELECT id FROM keys WHERE alive AND id IN ({marks})"  # noqa: S608
+            found |= {r[0] for r in self._connect("keys").execute(sql, part)}
         return found
 
     def size(self) -> int:
@@ -281,19 +296,18 @@ class SqliteStore:
 
     def key(self, ident: bytes) -> KeyRow | None:
         """See :class:`trustplane.audit.log.store.Store`."""
-        rows = self._query("keys", "SELECT id, secret, owner, request, expires_us FROM keys WHERE id = ?", (ident,))
+        rows = self._query("keys", _GET_KEYS + "id = ?", (ident,))
         return KeyRow(*rows[0]) if rows else None
 
     def keys_of(self, owner: bytes) -> list[KeyRow]:
         """See :class:`trustplane.audit.log.store.Store`."""
-        sql = "SELECT id, secret, owner, request, expires_us FROM keys WHERE owner = ?"
-        return [KeyRow(*r) for r in self._query("keys", sql, (owner,))]
+        return [KeyRow(*r) for r in self._query("keys", _GET_KEYS + "owner = ?", (owner,))]
 
     def bind(self, ident: bytes, owner: bytes) -> None:
         """See :class:`trustplane.audit.log.store.Store`."""
         with self._changing("a subject could not be bound"), self._transaction("keys") as db:
-            if not db.execute("UPDATE keys SET owner = ? WHERE id = ?", (owner, ident)).rowcount:
-                raise InputError("the key to bind is gone")
+            if not db.execute("UPDATE keys SET owner = ? WHERE id = ? AND alive", (owner, ident)).rowcount:
+                raise StoreError("the key to bind is gone", hint="its subject was erased, or its time is over")
 
     def content(self, key: bytes, step: int, name: str) -> ContentRow | None:
         """See :class:`trustplane.audit.log.store.Store`."""
@@ -309,7 +323,7 @@ class SqliteStore:
                 for ident in idents:
                     gone += db.execute("DELETE FROM content WHERE key = ?", (ident,)).rowcount
             with self._transaction("keys") as db:
-                db.executemany("DELETE FROM keys WHERE id = ?", [(i,) for i in idents])
+                db.executemany(_WIPE_KEY, [(_NOBODY, _NOBODY, i) for i in idents])
             for name in ("content", "keys"):
                 self._truncate(name)
         return gone
@@ -328,7 +342,7 @@ class SqliteStore:
 
     def expired(self, now_us: int) -> list[bytes]:
         """See :class:`trustplane.audit.log.store.Store`."""
-        sql = "SELECT id FROM keys WHERE expires_us IS NOT NULL AND expires_us <= ?"
+        sql = "SELECT id FROM keys WHERE alive AND expires_us IS NOT NULL AND expires_us <= ?"
         return [bytes(r[0]) for r in self._query("keys", sql, (now_us,))]
 
     def index_key(self) -> bytes:

@@ -28,7 +28,7 @@ class KeyRow(NamedTuple):
 
 
 class ContentRow(NamedTuple):
-    """One stored content field: ciphertext, redacted or plain text, by key, step and name."""
+    """One stored content field, by key, step and name: whatever its mode, AES-256-GCM under the key."""
 
     key: bytes
     step: int
@@ -149,6 +149,7 @@ class MemoryStore:
         self._meta: dict[str, str] = {}
         self._keys: dict[bytes, KeyRow] = {}
         self._contents: dict[tuple[bytes, int, str], ContentRow] = {}
+        self._destroyed: set[bytes] = set()
         self._index_key = secrets.token_bytes(32)
 
     def append(self, batch: Batch) -> int:
@@ -156,7 +157,8 @@ class MemoryStore:
         with self._lock:
             first = self.size()
             for key in batch.keys:
-                self._keys.setdefault(key.id, key)
+                if key.id not in self._destroyed:
+                    self._keys.setdefault(key.id, key)
             for row in batch.contents:
                 if row.key in self._keys:
                     self._contents[row.key, row.step, row.name] = row
@@ -250,6 +252,7 @@ class MemoryStore:
             for place in gone:
                 del self._contents[place]
             for ident in idents:
+                self._destroyed.add(ident)
                 self._keys.pop(ident, None)
             return len(gone)
 

@@ -16,7 +16,7 @@ from trustplane.audit.log.integrate import TILE
 from trustplane.audit.log.note import Checkpoint, Proof, Verifier
 from trustplane.audit.log.read import Entry, open_content, unpack
 from trustplane.audit.log.rotate import successors
-from trustplane.audit.log.store import Store
+from trustplane.audit.log.store import Head, Store
 from trustplane.audit.log.tree import EMPTY_ROOT, node_hash, root_of
 from trustplane.errors import VerificationError
 
@@ -59,15 +59,63 @@ class _Tree:
         return current
 
 
+class _Tiles:
+    """Rebuilds the tiles of every level and holds the stored ones, up to the stored head, to them."""
+
+    def __init__(self, store: Store, head: Head | None) -> None:
+        self._store, self._built, self._size = store, head.size if head else 0, 0
+        self._levels: list[list[bytes]] = [[]]
+        # the unfinished tiles grow while others write: these were read together with the head
+        self._tails = [store.tile(level, at // TILE) for level, at in enumerate(_shifted(self._built))]
+
+    def add(self, leaf: bytes) -> None:
+        self._size += 1
+        self._levels[0].append(leaf)
+        if len(self._levels[0]) == TILE:
+            self._finish(0)
+        if self._size == self._built:
+            for level, at in enumerate(_shifted(self._built)):
+                self._same(level, at // TILE, self._tails[level], b"".join(self._levels[level]))
+
+    def _finish(self, level: int) -> None:
+        hashes, self._levels[level] = self._levels[level], []
+        index = (self._size >> 8 * level) // TILE - 1
+        if self._size <= self._built:
+            self._same(level, index, self._store.tile(level, index), b"".join(hashes))
+        if len(self._levels) == level + 1:
+            self._levels.append([])
+        self._levels[level + 1].append(root_of(hashes))
+        if len(self._levels[level + 1]) == TILE:
+            self._finish(level + 1)
+
+    @staticmethod
+    def _same(level: int, index: int, stored: bytes, found: bytes) -> None:
+        if stored != found:
+            raise VerificationError(
+                "a stored tile differs from the entries", cause="tile", index=index * TILE << 8 * level
+            )
+
+
+def _shifted(size: int) -> list[int]:
+    """Return how many hashes each level of tiles has, from the leaves up."""
+    found = []
+    while size:
+        found.append(size)
+        size //= TILE
+    return found
+
+
 class _Requests:
-    """Follows each request's steps; memory holds the undecided ones only."""
+    """Follows the steps of each request in each process; memory holds the undecided ones only."""
 
     def __init__(self) -> None:
-        self.open: dict[str, int] = {}
+        self.open: dict[tuple[str, str], int] = {}
         self.decided = 0
 
     def see(self, public: Public, index: int) -> None:
-        expected = self.open.get(public.request, 0)
+        place = public.request, public.boot
+        alone = public.kind == "log" and not public.request.startswith("boot/")  # one step, nothing to follow
+        expected = 0 if alone else self.open.get(place, 0)
         if public.step != expected:
             raise VerificationError(
                 f"step {expected} of a request is missing or out of order", cause="step-gap", index=index
@@ -75,10 +123,10 @@ class _Requests:
         if public.kind == "decision":
             if public.facts.get("steps") != public.step - 1:
                 raise VerificationError("a decision counts other steps than there are", cause="step-gap", index=index)
-            self.open.pop(public.request, None)
+            self.open.pop(place, None)
             self.decided += 1
-        else:
-            self.open[public.request] = expected + 1
+        elif not alone:
+            self.open[place] = expected + 1
 
 
 def verify_log(
@@ -98,20 +146,21 @@ def verify_log(
     Raises:
         VerificationError: with ``index`` of the first wrong entry and the ``cause``: ``sequence``,
             ``batch-form``, ``leaf-mismatch``, ``public-form``, ``schema``, ``origin``, ``step-gap``,
-            ``sealed-content``, ``field-mismatch``, ``succession``, ``signature``, ``unsigned``,
-            ``root-mismatch``, ``tile``, ``head``, ``truncated``.
+            ``sealed-content``, ``field-mismatch``, ``content-mode``, ``content-missing``, ``succession``,
+            ``signature``, ``unsigned``, ``root-mismatch``, ``tile``, ``head``, ``truncated``.
     """
-    size = store.size()
-    checkpoints = store.checkpoints()
+    checkpoints, head, tiles = _standing(store)
     pending = list(reversed(checkpoints))
-    head = store.head()
+    size = store.size()  # read last: others may write meanwhile
     if head is not None and head.size > size:
         raise VerificationError("entries under the tree are gone from the end", cause="truncated", index=size)
+    if checkpoints and (head is None or head.size < checkpoints[-1][0]):
+        built = head.size if head else 0
+        raise VerificationError("the stored tree is older than a checkpoint", cause="head", index=built)
     verifiers = list(trusted)
     tree, requests = _Tree(), _Requests()
-    opened = 0
+    opened, missing = 0, -1
     erasures: set[object] = set()
-    leaves: list[bytes] = []
     at = 0
 
     def check_points() -> None:
@@ -135,18 +184,18 @@ def verify_log(
             public = _check_entry(entry, origin)
             requests.see(public, entry.index)
             if public.content and content:
-                opened += _check_content(store, entry, public)
+                found = _check_content(store, entry, public)
+                opened += found.count("open")
+                if "missing" in found and missing < 0:
+                    missing = entry.index
             if public.action == "key.succession" and public.kind == "log":
                 verifiers = successors(public.facts, verifiers, origin, entry.index)
             elif public.action == "subject.erase":
                 ident = public.facts.get("erasure")
                 erasures = erasures | {ident} if public.result == "announced" else erasures - {ident}
             tree.add(entry.stored_leaf)
-            leaves.append(entry.stored_leaf)
+            tiles.add(entry.stored_leaf)
             at += 1
-            if len(leaves) == TILE:
-                _check_tile(store, at, leaves, head.size if head else 0)
-                leaves = []
             if at in stops:
                 check_points()
         advance(row.size)
@@ -156,14 +205,14 @@ def verify_log(
         raise VerificationError(
             f"a checkpoint signs {pending[-1][0]} entries, the log has {size}", cause="truncated", index=size
         )
-    if size == 0 and head is not None and head.size == 0:
-        check_points()
+    if missing >= 0 and not erasures:
+        raise VerificationError("kept content is gone without an erasure", cause="content-missing", index=missing)
     return Verified(
         size,
         tree.root(),
         len(checkpoints),
         requests.decided,
-        len([r for r in requests.open if not r.startswith("boot/")]),
+        len([r for r, _ in requests.open if not r.startswith("boot/")]),
         opened,
         len(erasures),
         [v.vkey for v in verifiers],
@@ -179,27 +228,21 @@ def _check_entry(entry: Entry, origin: str) -> Public:
     return public
 
 
-def _check_content(store: Store, entry: Entry, public: Public) -> int:
-    opened = 0
-    for content in public.contents:
-        try:
-            _, state, _ = open_content(store, entry, public, content.name)
-        except VerificationError as error:
-            raise VerificationError(error.message, cause=error.cause, index=entry.index) from None
-        opened += state == "open"
-    return opened
+def _check_content(store: Store, entry: Entry, public: Public) -> list[str]:
+    try:
+        return [open_content(store, entry, public, content.name)[1] for content in public.contents]
+    except VerificationError as error:
+        raise VerificationError(error.message, cause=error.cause, index=entry.index) from None
 
 
-def _check_tile(store: Store, end: int, leaves: list[bytes], built: int) -> None:
-    """Compare the finished tile with the stored one, and its root with the level above."""
-    if end > built:
-        return
-    index = end // TILE - 1
-    if store.tile(0, index) != b"".join(leaves):
-        raise VerificationError("a stored tile differs from the entries", cause="tile", index=end - TILE)
-    above = store.tile(1, index // TILE)[index % TILE * 32 : index % TILE * 32 + 32]
-    if above != root_of(leaves):
-        raise VerificationError("a stored tile differs from those below it", cause="tile", index=end - TILE)
+def _standing(store: Store) -> tuple[list[tuple[int, str, int]], Head | None, _Tiles]:
+    """Read the checkpoints, the head and the unfinished tiles as they belong together."""
+    while True:
+        head = store.head()
+        checkpoints = store.checkpoints()
+        tiles = _Tiles(store, head)
+        if store.head() == head:
+            return checkpoints, head, tiles
 
 
 def verify_against(store: Store, origin: str, trusted: Sequence[Verifier], receipt: str) -> Checkpoint:

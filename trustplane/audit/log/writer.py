@@ -319,6 +319,5 @@ def _keep(
     fields.append(field_leaf(seal.salt_of(secret, step, content.name), content.name, committed))
     if kept is not None:
         key = bytes.fromhex(content.key)
-        if content.mode == "sealed":
-            kept = seal.seal(secret, key, step, content.name, kept)
-        rows.append(ContentRow(key, step, content.name, content.mode, kept))
+        sealed = seal.seal(secret, key, step, content.name, kept)
+        rows.append(ContentRow(key, step, content.name, content.mode, sealed))

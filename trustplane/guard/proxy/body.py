@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -17,13 +18,14 @@ __all__ = ["Hidden", "check_shape", "dump", "hide_body", "parse", "prompt_text"]
 MAX_DEPTH = 64
 """Deepest nesting, JSON inside strings included."""
 STRONG = frozenset(
-    "API_KEY CN_RESIDENT_ID CREDIT_CARD EMAIL_ADDRESS IBAN_CODE LISTED_NAME PERSON PHONE_NUMBER PRIVATE_KEY US_SSN".split()
+    {"API_KEY", "CN_RESIDENT_ID", "CREDIT_CARD", "EMAIL_ADDRESS", "IBAN_CODE", "LISTED_NAME"}
+    | {"PERSON", "PHONE_NUMBER", "PRIVATE_KEY", "US_SSN"}
 )
 """Rules that block where a value cannot be replaced: in an identifier or a number."""
 STRUCTURAL = frozenset({"id", "model", "name", "object", "role", "tool_call_id", "type"})
 """Keys whose strings the API reads as identifiers; they go out as they are or not at all."""
-FREE = frozenset({"metadata"})
-"""Keys below which no string is an identifier."""
+SHAPED = frozenset({"function_call", "functions", "messages", "model", "response_format", "tool_choice", "tools"})
+"""Fields of a request in which those keys have that meaning; elsewhere every string is a text."""
 TEXT_PARTS = frozenset({"input_text", "output_text", "refusal", "text"})
 NUMBERS = frozenset({"created", "max_completion_tokens", "max_tokens", "seed"})
 """Keys whose numbers are parameters of the API."""
@@ -147,6 +149,11 @@ def prompt_text(body: dict[str, Any]) -> str:
     return "\n".join(found)
 
 
+_PLAIN_KEY = re.compile(r"[a-z_]{1,40}\Z")
+"""Keys of the API itself; any other key is a text like the values."""
+
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
 Build = Callable[[Sequence[str]], Any]
 
 
@@ -168,33 +175,60 @@ class _Plan:
         if isinstance(value, str):
             return self._string(value, key, depth, free=free)
         if isinstance(value, dict):
-            free = free or key in FREE
             items = [
-                (self.text(k) if free or not k.isidentifier() else _same(k), self.value(v, k, depth + 1, free=free))
+                (
+                    _same(k) if not free and _PLAIN_KEY.match(k) else self.text(k),
+                    self.value(v, k, depth + 1, free=free or (depth == 0 and k not in SHAPED)),
+                )
                 for k, v in value.items()
             ]
             return lambda hidden: {name(hidden): item(hidden) for name, item in items}
         if isinstance(value, list):
             parts = [self.value(item, key, depth + 1, free=free) for item in value]
             return lambda hidden: [part(hidden) for part in parts]
-        if isinstance(value, int | float) and not isinstance(value, bool) and (free or key not in NUMBERS):
-            digits = f"{abs(value):.0f}"
-            if len(digits) >= MIN_DIGITS:
-                self.fixed.append(digits)
+        if depth != 1 or key not in NUMBERS:
+            self._number(value)
         return _same(value)
 
     def _string(self, value: str, key: str, depth: int, *, free: bool) -> Build:
         if key in STRUCTURAL and not free:
             self.fixed.append(value)
             return _same(value)
-        if value.lstrip()[:1] in {"{", "["}:
-            inner = _json_inside(value)
-            if inner is not None:
-                build = self.value(inner, "", depth + 1, free=True)
-                return lambda hidden: value if (new := build(hidden)) == inner else dump(new)
-            if key == "arguments" and "\\" in value:
-                _no("arguments", "a tool call's arguments are not valid JSON")
+        if value.lstrip()[:1] in {"{", "["} and (inner := _json_inside(value)) is not None:
+            return self._json(value, inner, depth)
+        if key == "arguments" and "\\" in value:  # escapes could hide what the rules look for
+            _no("arguments", "a tool call's arguments are not valid JSON")
         return self.text(value)
+
+    def _json(self, text: str, inner: Any, depth: int) -> Build:
+        """Hide the strings of JSON in a string one by one; all else stays as it was written."""
+        self._numbers(inner)
+        pieces: list[Build] = []
+        position = 0
+        for found in _JSON_STRING.finditer(text):
+            pieces.append(_same(text[position : found.start()]))
+            pieces.append(self._token(found.group(), depth))
+            position = found.end()
+        pieces.append(_same(text[position:]))
+        return lambda hidden: "".join(piece(hidden) for piece in pieces)
+
+    def _token(self, token: str, depth: int) -> Build:
+        plain: str = json.loads(token)
+        build = self.value(plain, "", depth + 1, free=True)
+        return lambda hidden: token if (new := build(hidden)) == plain else dump(new)
+
+    def _numbers(self, value: Any) -> None:
+        if isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                self._numbers(item)
+        else:
+            self._number(value)
+
+    def _number(self, value: Any) -> None:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            digits = str(abs(value)) if isinstance(value, int) else f"{abs(value):.0f}"
+            if len(digits) >= MIN_DIGITS:
+                self.fixed.append(digits)
 
 
 def _same(value: Any) -> Build:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from trustplane.guard.proxy.body import dump, parse
@@ -197,7 +198,7 @@ def _number(item: Any, position: int) -> int:
 def _put(delta: dict[str, Any], place: Place, text: str) -> None:
     """Set ``text`` at ``place`` of a delta; an item of a list gets its number as ``index``."""
     at: Any = delta
-    for step, following in zip(place, place[1:], strict=False):
+    for step, following in pairwise(place):
         if isinstance(step, int):
             item = next((i for i in at if i["index"] == step), None)
             if item is None:

@@ -79,6 +79,8 @@ def pgd(
                 (gradient,) = torch.autograd.grad(loss, point)  # (B, ...)
                 point = point.detach() + step_size * _direction(gradient, norm)
                 point = _project(x, point, epsilon, norm, clip)
+            if restarts == 1:
+                return point
             with torch.no_grad():
                 logits = model(point)  # (B, K)
                 loss = nn.functional.cross_entropy(logits, y, reduction="none")  # (B,)
@@ -112,7 +114,8 @@ def _column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _norms(values: torch.Tensor) -> torch.Tensor:
-    return values.flatten(1).double().norm(dim=1)  # (B, ...) → (B,)
+    norms: torch.Tensor = torch.linalg.vector_norm(values.flatten(1).double(), dim=1)  # (B, ...) → (B,)
+    return norms
 
 
 def _start(x: torch.Tensor, epsilon: float, norm: Norm, generator: torch.Generator | None) -> torch.Tensor:
@@ -138,10 +141,9 @@ def _project(
     if norm == "linf":
         return torch.clamp(torch.clamp(point, x - epsilon, x + epsilon), *clip)
     delta = torch.clamp(point, *clip) - x  # shrinking towards x keeps the range: it is convex
-    norms = _norms(delta)
-    if not bool((norms > epsilon).any()):
-        return x + delta
-    scale = (epsilon * (1 - 1e-6) / norms.clamp_min(1e-30)).clamp(max=1.0)  # room for the rounding of x + delta
+    rounding = 2 * torch.finfo(x.dtype).eps * max(abs(clip[0]), abs(clip[1])) * math.sqrt(x[0].numel())
+    room = max(0.0, epsilon * (1 - 1e-6) - rounding)  # so that x + delta, rounded, stays inside too
+    scale = (room / _norms(delta).clamp_min(1e-30)).clamp(max=1.0)  # (B,)
     return torch.clamp(x + delta * _column(scale.to(x.dtype), x), *clip)
 
 

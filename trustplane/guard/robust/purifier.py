@@ -20,7 +20,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 class Purifier(nn.Module):
     """Images (B, 1, H, W) in [0, 1] to cleaned images of the same shape: ``nn.Sequential(purifier, model)``.
 
-    Convolutions, a bottleneck of ``width`` numbers, and back; H and W are free, at least 4. The bottleneck
+    Convolutions, ``bottleneck`` numbers in the middle, and back; H and W are free, at least 4. The bottleneck
     matters: without it the training against adaptive attacks collapses. The idea of training it through the
     classifier is AAA's (arXiv 1909.05921). It is deterministic, so a gradient attack sees all of it.
 
@@ -28,25 +28,25 @@ class Purifier(nn.Module):
         InputError: a size out of range, or an image of another shape.
     """
 
-    def __init__(self, height: int, width_px: int, *, width: int = 64, channels: int = 16) -> None:
+    def __init__(self, height: int, width: int, *, bottleneck: int = 64, channels: int = 16) -> None:
         super().__init__()
-        if height < 4 or width_px < 4 or width < 1 or channels < 1:
-            raise InputError("a purifier needs images of at least 4 x 4, width >= 1 and channels >= 1")
-        self.shape = (1, height, width_px)
-        h, w = (height + 1) // 2, (width_px + 1) // 2
+        if height < 4 or width < 4 or bottleneck < 1 or channels < 1:
+            raise InputError("a purifier needs images of at least 4 x 4, bottleneck and channels of at least 1")
+        self.shape = (1, height, width)
+        h, w = (height + 1) // 2, (width + 1) // 2
         self.encoder = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1),  # (B, C, H, W)
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, stride=2, padding=1),  # (B, C, h, w)
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(channels * h * w, width),  # (B, width)
+            nn.Linear(channels * h * w, bottleneck),  # (B, bottleneck)
             nn.ReLU(),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(width, channels * h * w),
+            nn.Linear(bottleneck, channels * h * w),
             nn.ReLU(),
-            nn.Linear(channels * h * w, height * width_px),
+            nn.Linear(channels * h * w, height * width),
             nn.Sigmoid(),
         )
 

@@ -179,7 +179,7 @@ class TextGuard:
     def _built_in(self, text: str) -> list[Hit]:
         folded = fold(text)
         hits = [hit for rule in self._rules for hit in rule.search(folded.text)]
-        hits += self._presidio.search(latin(folded.text))
+        hits += self._presidio.search(latin(folded.text), self.threshold)
         hits = [hit for hit in hits if hit.score >= self.threshold]
         people = {folded.text[h.start : h.end] for h in hits if h.rule == "PERSON"}
         hits += listed(name_pattern(p for p in people if len(p) > 1), "PERSON", folded.text, self.threshold)

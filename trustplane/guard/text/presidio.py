@@ -18,6 +18,9 @@ __all__ = ["PatternSet", "pattern_recognizers", "presidio_version", "run_recogni
 
 PATTERN_SECONDS = 2.0
 """Longest time one pattern may take on one text; past it detection fails, it never skips the pattern."""
+WINDOW = 2048
+OVERLAP = 256
+"""A pattern sees windows of so many characters that overlap by so many: some of them take quadratic time."""
 CONTEXT_BOOST = 0.35
 CONTEXT_FLOOR = 0.4
 """How a context word lifts a score: the values of Presidio's LemmaContextAwareEnhancer."""
@@ -72,6 +75,7 @@ class PatternSet:
 
         self._compiled: list[tuple[Any, str, frozenset[str], list[tuple[Any, float]]]] = []
         self._whole: list[Any] = []
+        self._no_check = PatternRecognizer.validate_result
         for recognizer in recognizers:
             if type(recognizer).analyze is not PatternRecognizer.analyze:
                 self._whole.append(recognizer)
@@ -82,25 +86,39 @@ class PatternSet:
             context = frozenset(word.lower() for word in recognizer.context or () if " " not in word)
             self._compiled.append((recognizer, recognizer.supported_entities[0], context, patterns))
 
-    def search(self, text: str) -> Iterator[Hit]:
+    def search(self, text: str, threshold: float = 0.0) -> Iterator[Hit]:
         """Yield candidates in the Latin view ``text``, weak ones included.
+
+        A pattern that cannot reach ``threshold`` (no check of its own, no context word in the text) is
+        not run.
 
         Raises:
             TimeoutError: a pattern took longer than ``PATTERN_SECONDS``.
         """
+        words = {word.lower() for word in _TOKEN.findall(text)}
         for recognizer, entity, context, patterns in self._compiled:
+            plain = type(recognizer).validate_result is self._no_check and context.isdisjoint(words)
             for pattern, score in patterns:
-                for found in pattern.finditer(text, timeout=PATTERN_SECONDS):
-                    start, end = found.span()
-                    if start == end:
-                        continue
-                    rated = _rate(recognizer, found.group(), score)
+                if plain and score < threshold:
+                    continue
+                for start, end in _places(pattern, text):
+                    rated = _rate(recognizer, text[start:end], score)
                     if rated > 0:
                         if rated < 1 and context:
                             rated = _in_context(text, start, context, rated)
                         yield Hit(entity, start, end, rated)
         for recognizer in self._whole:
             yield from run_recognizer(recognizer, text)
+
+
+def _places(pattern: Any, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where ``pattern`` matches; a match cut by a window's end is left to the next window."""
+    for first in range(0, max(1, len(text) - OVERLAP), WINDOW - OVERLAP):
+        last = min(len(text), first + WINDOW)
+        for found in pattern.finditer(text, first, last, timeout=PATTERN_SECONDS):
+            start, end = found.span()
+            if start < end and (end < last or last == len(text) or end - start > OVERLAP):
+                yield start, end
 
 
 def _rate(recognizer: Any, matched: str, score: float) -> float:

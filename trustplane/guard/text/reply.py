@@ -83,15 +83,14 @@ class Cleaner:
     With ``escape`` the text is JSON: values are escaped, a mask outside a string gets quotes.
     """
 
-    def __init__(
-        self, guard: TextGuard, pseudonyms: Pseudonyms, escape: Callable[[str], str] | None = None
-    ) -> None:
+    def __init__(self, guard: TextGuard, pseudonyms: Pseudonyms, escape: Callable[[str], str] | None = None) -> None:
         self._guard = guard
         self._pseudonyms = pseudonyms
         self._escape = escape
         self._left = ""
         self._buffer = ""
         self._quoted = False
+        self._wait = 0
         self.masked = 0
         """How many places were masked so far."""
         self.restored = 0
@@ -112,10 +111,16 @@ class Cleaner:
             TimeoutError: a pattern ran longer than its limit; nothing more may be given out.
         """
         self._buffer += chunk
-        return self._take(min(self._pseudonyms.safe_end(self._buffer), self._decided()), final=False)
+        if len(self._buffer) < self._wait:
+            return ""
+        out = self._take(min(self._pseudonyms.safe_end(self._buffer), self._decided()), final=False)
+        held = len(self._buffer)
+        self._wait = held + held // 4 if held > CONTEXT else 0  # a long hold is not searched at each chunk
+        return out
 
     def close(self) -> str:
         """Return the rest; the cleaner is then empty."""
+        self._wait = 0
         return self._take(len(self._buffer), final=True)
 
     def _decided(self) -> int:
@@ -152,9 +157,7 @@ class Cleaner:
             if start < end < stop:
                 end = stop
         places = [p for p in found if p[0] < end]
-        places += [
-            (a, b, "") for a, b in known if a < end and not any(s < b and a < e for s, e, _ in found)
-        ]
+        places += [(a, b, "") for a, b in known if a < end and not any(s < b and a < e for s, e, _ in found)]
         return self._write(text, blanked, sorted(places), offset, end)
 
     def _blank(self, text: str, known: list[tuple[int, int]], offset: int) -> str:
@@ -195,9 +198,7 @@ class Cleaner:
             stop += 1
         return start, stop
 
-    def _write(
-        self, text: str, blanked: str, places: list[tuple[int, int, str]], offset: int, end: int
-    ) -> str:
+    def _write(self, text: str, blanked: str, places: list[tuple[int, int, str]], offset: int, end: int) -> str:
         pieces: list[str] = []
         position = offset
         for start, stop, rule in places:

@@ -1,0 +1,552 @@
+#!/usr/bin/env python3
+"""Check a report bundle offline: python3 verify_bundle.py FOLDER --key VKEY. One file, standard library only.
+
+1. the folder holds exactly the files of the manifest    5. the disclosed entries lead to the signed root
+2. the log's key signed the manifest                     6. each request's steps are gap-free, keys follow on
+3. the checkpoint is signed by the same log              7. every sentence follows from entries and register
+4. the words are those of the released catalogue         8. the pages hold exactly these sentences
+Exit code 0: all holds. 5: something does not; the first wrong place is named. 2: bad arguments.
+"""
+
+# fmt: off
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import sys
+from datetime import datetime, timedelta
+from html import unescape
+
+CATALOGUE = "0000000000000000000000000000000000000000000000000000000000000000"
+"""SHA-256 of the catalogue of duties and sentences; an operator cannot ship sentences of their own."""
+STYLE = "0000000000000000000000000000000000000000000000000000000000000000"
+"""SHA-256 of the style sheet of the pages; another one could hide sentences."""
+MAX_FILE, MAX_LINE, MAX_ENTRIES, MAX_EACH = 256 << 20, 4 << 20, 20_000_000, 2000
+ALWAYS = ("README.txt", "catalogue.json", "checkpoint.txt", "entries.jsonl", "keys.txt", "range-proof.txt",
+          "register.json", "report.json", "verify_bundle.py")
+DASH = "— "
+
+class Failure(Exception):
+    """What does not hold: the file, the sentence or entry, and the cause."""
+
+    def __init__(self, file, cause, place=""):
+        super().__init__(f"{file}: {place + ': ' if place else ''}{cause}")
+        self.file, self.cause, self.place = file, cause, str(place)
+
+# ── Ed25519 (RFC 8032 sections 5.1 and 6), verification only ────────────────────────────────────────────
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+
+def point(data):
+    """Decode 32 bytes to a point in extended coordinates, or None."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if len(data) != 32 or y >= P:
+        return None
+    xx = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(xx, (P + 3) // 8, P)
+    if (x * x - xx) % P:
+        x = x * ROOT % P
+    if (x * x - xx) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return (x, y, 1, x * y % P)
+
+def add(p, q):
+    """Add two points."""
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+def times(n, p):
+    """Multiply a point by n."""
+    q = (0, 1, 1, 0)
+    while n:
+        if n & 1:
+            q = add(q, p)
+        p, n = add(p, p), n >> 1
+    return q
+
+BASE = point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+def ed25519(public, message, signature):
+    """Say whether the signature fits."""
+    a, r = point(public), point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or a is None or r is None or s >= L or times(8, a) == (0, 1, 1, 0):
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    left, right = times(s, BASE), add(r, times(h, a))
+    return all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
+
+# ── Merkle tree (RFC 9162 section 2.1) and signed notes (C2SP) ──
+
+def node(left, right):
+    """Hash two subtrees together."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+def tree(leaves):
+    """Return the root over leaf hashes."""
+    level = list(leaves)
+    while len(level) > 1:
+        level = [node(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+    return level[0]
+
+def range_root(leaves, start, size, proof):
+    """Return the root that the leaves from ``start`` on and the hashes beside them lead to."""
+    end, rest = start + len(leaves), list(proof)
+
+    def walk(low, high):
+        if end <= low or high <= start:
+            if not rest:
+                raise Failure("range-proof.txt", "too few hashes")
+            return rest.pop(0)
+        if start <= low and high <= end:
+            return tree(leaves[low - start : high - start])
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        left = walk(low, middle)
+        return node(left, walk(middle, high))
+
+    root = walk(0, size)
+    if rest:
+        raise Failure("range-proof.txt", "too many hashes")
+    return root
+
+def b64(text, file):
+    """Decode canonical base64."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise Failure(file, "base64 that is not canonical")
+    return data
+
+class Key:
+    """A verifier key, name+id+base64(type, public key)."""
+
+    def __init__(self, text, file):
+        try:
+            self.name, ident, data = text.split("+", 2)
+            raw = b64(data, file)
+            self.kind, self.public, self.text = raw[0], raw[1:], text
+        except (ValueError, IndexError):
+            raise Failure(file, "not a verifier key (name+id+base64)") from None
+        self.id = hashlib.sha256(self.name.encode() + b"\n" + raw).digest()[:4]
+        if self.id.hex() != ident or self.kind not in (1, 4) or len(self.public) != 32:
+            raise Failure(file, "not an Ed25519 verifier key, or one whose id does not fit")
+
+    def check(self, body, signature):
+        """Say whether a signature over a note fits; type 4 signs a time as well."""
+        if self.kind == 1:
+            return ed25519(self.public, body.encode(), signature)
+        stamp = int.from_bytes(signature[:8], "big")
+        return ed25519(self.public, f"cosignature/v1\ntime {stamp}\n{body}".encode(), signature[8:])
+
+def note(text, keys, file):
+    """Return the body of a signed note and the keys of ``keys`` that signed it; unknown signers are refused."""
+    body, found, tail = text.rpartition("\n\n")
+    if not found or not body or not tail.endswith("\n"):
+        raise Failure(file, "not a signed note")
+    signed = []
+    for line in tail[:-1].split("\n"):
+        name, _, data = line.removeprefix(DASH).partition(" ")
+        raw = b64(data, file)
+        fits = [k for k in keys if (k.name, k.id) == (name, raw[:4])]
+        if not line.startswith(DASH) or not fits:
+            raise Failure(file, "a signature of a key that is not trusted", name)
+        if not fits[0].check(body + "\n", raw[4:]):
+            raise Failure(file, "a wrong signature", name)
+        signed.append(fits[0])
+    return body + "\n", signed
+
+# ── the query language ──
+
+def flat(values):
+    """Spread lists."""
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+def at(value, path):
+    """Return the values at a path."""
+    nodes = [value]
+    for name in path.split("."):
+        nodes = [n[name] for n in flat(nodes) if isinstance(n, dict) and name in n]
+    return list(flat(nodes))
+
+def typed(value):
+    """Tell 1 from true."""
+    return (type(value).__name__, value)
+
+def meets(values, op, wanted):
+    """Say whether values meet a condition."""
+    if op == "exists":
+        return (len(values) > 0) == (wanted[0] is True)
+    if op in ("=", "in", "!=", "not in"):
+        hit = not {typed(v) for v in values if not isinstance(v, dict)}.isdisjoint(map(typed, wanted))
+        return hit if op in ("=", "in") else not hit and (op == "!=" or len(values) > 0)
+    if op == "prefix":
+        return any(isinstance(v, str) and v.startswith(tuple(wanted)) for v in values)
+    ints = [w for w in wanted if type(w) is int]
+    mine = [v for v in values if type(v) is int]
+    return bool(ints and mine) and (min(mine) <= max(ints) if op == "<=" else max(mine) > min(ints))
+
+class Log:
+    """The disclosed entries and the answers to queries over them."""
+
+    def __init__(self, rows):
+        self.rows, self.index = rows, {}
+
+    def where(self, conditions, scope):
+        """Return the rows that meet every condition, from an index where a condition is an equality."""
+        rows, rest = None, []
+        for path, op, wanted in conditions:
+            wanted = refer(wanted, scope)
+            if op in ("=", "in"):
+                if path not in self.index:
+                    made = self.index[path] = {}
+                    for place, row in enumerate(self.rows):
+                        for value in set(map(typed, (v for v in at(row, path) if not isinstance(v, dict)))):
+                            made.setdefault(value, []).append(place)
+                found = set().union(*(self.index[path].get(typed(w), ()) for w in wanted))
+                rows = found if rows is None else rows & found
+            else:
+                rest.append((path, op, wanted))
+        picked = self.rows if rows is None else [self.rows[i] for i in sorted(rows)]
+        return [row for row in picked if all(meets(at(row, p), o, w) for p, o, w in rest)] if rest else picked
+
+    def ask(self, query, scope):
+        """Answer one query."""
+        if not isinstance(query, dict):
+            return next(iter(refer(query, scope)), None)
+        op, of, keep = query["op"], query.get("of", ""), query.get("keep", ["exists", True])
+        wanted = refer(keep[1], scope)
+        rows = self.where(query.get("where", []), scope) if not of.startswith("$") else []
+        if op == "count":
+            return len(rows)
+        if op in ("first", "last"):
+            return rows[-(op == "last")]["index"] if rows else None
+        if op == "tally" and of.endswith("*"):
+            head, _, start = of[:-1].rpartition(".")
+            pairs = [(k[len(start) :], v) for r in rows for part in at(r, head) for k, v in part.items()
+                     if k.startswith(start) and type(v) is int]
+            return tally((k, v) for k, v in pairs if meets([k], keep[0], wanted))
+        values = refer(of, scope) if of.startswith("$") else [v for row in rows for v in at(row, of)]
+        values = [v for v in values if not isinstance(v, dict) and meets([v], keep[0], wanted)]
+        if op == "tally":
+            return tally((v, 1) for v in values if isinstance(v, str))
+        if "except" in query:
+            gone = set(map(typed, self.ask({**query["except"], "op": "values"}, scope)))
+            values = [v for v in values if typed(v) not in gone]
+        if op in ("items", "latest"):
+            return len(values) if op == "items" else values[-1] if values else None
+        distinct = set(map(typed, values))
+        if op == "missing":
+            return [v for _, v in sorted(set(map(typed, refer(query["from"], scope))) - distinct)]
+        if op in ("distinct", "values", "list"):
+            return len(distinct) if op == "distinct" else [v for _, v in sorted(distinct)]
+        numbers = [v for v in values if type(v) is int]
+        return sum(numbers) if op == "sum" else {"min": min, "max": max}[op](numbers, default=None)
+
+def tally(pairs):
+    """Add up pairs of name and number."""
+    found = {}
+    for name, number in pairs:
+        found[name] = found.get(name, 0) + number
+    return {name: found[name] for name in sorted(found) if found[name]}
+
+def refer(wanted, scope):
+    """Resolve a $reference to its values."""
+    if isinstance(wanted, str) and wanted[:1] == "$":
+        return at(scope, wanted[1:])
+    return wanted if isinstance(wanted, list) else [wanted]
+
+# ── sentences ───────────────────────────────────────────────────────────────────────────────────────────
+
+UNSEEN = [(0, 31), (127, 160), (173, 173), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x1680, 0x1680),
+          (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000),
+          (0x3164, 0x3164), (0xD800, 0xF8FF), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFF),
+          (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0x10FFFF)]
+
+def visible(text):
+    """Show characters that cannot be seen, and stacked marks, by their numbers."""
+    out, marks = [], 0
+    for place, c in enumerate(text):
+        marks = marks + 1 if "\u0300" <= c <= "\u036f" else 0
+        odd = not " " <= c <= "~" and any(low <= ord(c) <= high for low, high in UNSEEN)
+        odd = odd or marks > 1 or text[place : place + 3] == "\\u{"
+        out.append(f"\\u{{{ord(c):04X}}}" if odd else c)
+    return "".join(out)
+
+def shown(value, kind, units):
+    """Return a value in words."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, (list, dict)):
+        items = [units["quote"].replace("#", visible(str(v))) for v in value] if isinstance(value, list) else [
+            f"{visible(name)} {number:,}" for name, number in value.items()]
+        return units["join"].join(items[:40]) + (units["more"].replace("#", f"{len(items) - 40:,}") * (len(items) > 40))
+    if kind == "date":
+        try:
+            return f"{datetime(1970, 1, 1) + timedelta(microseconds=value):%Y-%m-%d %H:%M:%S}Z".rjust(20, "0")
+        except OverflowError:
+            return f"{value} µs"
+    if kind == "micro":
+        return "-" * (value < 0) + f"{abs(value) // 10**6}." + (f"{abs(value) % 10**6:06}".rstrip("0") or "0")
+    if kind == "percent":
+        return f"{(value + 500) // 10_000}.{(value + 500) // 1000 % 10} %"
+    if kind == "seconds":
+        return units["seconds" if value % 86_400 else "days"].replace("#", f"{value if value % 86_400 else value // 86_400:,}")
+    return f"{value:,}"
+
+def sentence(claim, ident, log, scope, catalogue, languages):
+    """Return one sentence as it must stand in report.json, or None where the claim says nothing."""
+    values = {}
+    for name, query in claim.get("let", {}).items():
+        value = log.ask(query, {**scope, **values})
+        if value is not None and value != [] and value != {}:
+            values[name] = value
+    inner = {**scope, **values}
+    case = next(c for c in claim["cases"]
+                if all(meets(at(inner, n), op, refer(w, inner)) for n, op, w in c.get("if", [])))
+    if case.get("omit"):
+        return None
+
+    def slot(match):
+        name, one, many = match.groups()
+        text = shown(values[name], claim.get("as", {}).get(name, ""), catalogue["units"][language])
+        return text if one is None else f"{text} {one if values[name] == 1 else many}"
+
+    text = {}
+    for language in languages:
+        text[language] = re.sub(r"\{([a-z0-9_]+)(?:\|([^|{}]*)\|([^|{}]*))?\}", slot, case[language])
+    named = [values[n] for n, q in claim.get("let", {}).items()
+             if n in values and isinstance(q, dict) and q["op"] in ("first", "last")]
+    return {"article": claim["article"], "class": case["class"], "entries": sorted(set(named)), "id": ident,
+            "section": claim["section"], "text": text, "tone": case.get("tone", "ok")}
+
+def sentences(catalogue, log, scope, languages):
+    """Return all sentences."""
+    found = []
+    for claim in catalogue["claims"]:
+        if "each" in claim:
+            items = log.ask(claim["each"], scope) if isinstance(claim["each"], dict) else refer(claim["each"], scope)
+            jobs = [(f"{claim['id']}.{n}", {**scope, "item": item}) for n, item in enumerate(items[:MAX_EACH], 1)]
+        else:
+            jobs = [(claim["id"], scope)]
+        made = (sentence(claim, ident, log, inner, catalogue, languages) for ident, inner in jobs)
+        found += [s for s in made if s]
+    return found
+
+# ── the checks ──
+
+TAG = re.compile(
+    r"</?(?:html|head|meta|title|style|body|header|footer|main|section|nav|h1|h2|h3|p|a|b|bdi|code|pre|span|table|thead"
+    r"|tbody|tr|th|td|caption|ul|ol|li|dl|dt|dd|div)"
+    r"""(?: (?:lang|class|id|data-id|data-badge|scope|charset|name|content|http-equiv|href="#)="?[^"<>]*")*>""")
+
+def page(text, given, language, file):
+    """Check that a page holds each sentence once, word for word, and nothing that runs, loads or hides."""
+    if TAG.sub("", text.removeprefix("<!doctype html>\n")).count("<"):
+        raise Failure(file, "a tag or attribute that no report has")
+    style = re.findall("<style>(.*?)</style>", text, re.S)
+    if len(style) != 1 or hashlib.sha256(style[0].encode()).hexdigest() != STYLE:
+        raise Failure(file, "a style sheet that is not the released one")
+    for name, want in (("id", [(s["id"], s["text"][language]) for s in given]),
+                       ("badge", [(s["id"], s["class"]) for s in given])):
+        found = re.findall(rf' data-{name}="([^"]*)">(.*?)</(?:p|b)>', text, re.S)
+        found = [(unescape(i), unescape(re.sub("<[^<>]*>", "", t))) for i, t in found]
+        if found != want or text.count(f" data-{name}=") != len(want):
+            place = next((w[0] for f, w in zip(found, want) if f != w), "")
+            raise Failure(file, "the page does not hold exactly the report's sentences", place)
+
+def read(folder, name):
+    """Read one file of the bundle."""
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read(MAX_FILE)
+
+def exact(data, name):
+    """Read JSON that is in its one canonical form."""
+    value = json.loads(data)
+    if json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() != data:
+        raise Failure(name, "not in canonical form")
+    return value
+
+def entries(folder, want, start, count, origin, keys):
+    """Read the disclosed entries; return their rows, leaf hashes and the keys that hold after them."""
+    sha, rows, leaves, steps, name = hashlib.sha256(), [], [], {}, "entries.jsonl"
+    with open(os.path.join(folder, name), "rb") as file:
+        for line in iter(lambda: file.readline(MAX_LINE), b""):
+            index = start + len(rows)
+            sha.update(line)
+            try:
+                found = json.loads(line)
+                public, salt, row = found["public"], bytes.fromhex(found["salt"]), json.loads(found["public"])
+                fields = [bytes.fromhex(f) for f in found.get("fields", [])]
+                plain = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+                if plain != public or found["index"] != index or len(rows) >= count:
+                    raise Failure(name, "not in canonical form, or out of order", index)
+                if row["origin"] != origin or row["schema"] != "trustplane/step/1" or len(salt) != 16:
+                    raise Failure(name, "an entry of another log or schema", index)
+                if len(fields) != len(row.get("content", [])) or any(len(f) != 32 for f in fields):
+                    raise Failure(name, "content fields do not fit their commitments", index)
+                top = hashlib.sha256(b"\x00" + salt + b"public\x00" + public.encode()).digest()
+                leaves.append(hashlib.sha256(b"\x00trustplane/1\n" + tree([top, *fields])).digest())
+                step, request = row.get("step", 0), row["request"]
+                if step != steps.get(request, step if start else 0):
+                    raise Failure(name, "a step of a request is missing or out of order", index)
+                steps[request] = step + 1
+                if row["kind"] == "decision" and row["facts"]["steps"] != step - 1:
+                    raise Failure(name, "a decision counts other steps than there are", index)
+                if row["action"] == "key.succession":
+                    keys = succession(row, keys, origin)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+                raise Failure(name, f"a malformed entry ({type(error).__name__})", index) from None
+            for unused in ("boot", "mono_us", "origin", "schema"):
+                row.pop(unused, None)
+            rows.append({**row, "index": index})
+    if len(rows) != count or sha.hexdigest() != want:
+        raise Failure(name, "entries are missing, or the digest is not that of the manifest", start + len(rows))
+    return rows, leaves, keys
+
+def succession(row, keys, origin):
+    """Follow a change of the log's key: the first old and the first new key sign it."""
+    text = base64.b64decode("".join(row["facts"]["note"]), validate=True).decode()
+    lines = text.partition("\n\n")[0].split("\n")
+    old, new = (Key(next(t for t in lines if t.startswith(w))[4:], "entries.jsonl") for w in ("old ", "new "))
+    _, signed = note(text, [old, new], "entries.jsonl")
+    if row["kind"] != "log" or lines[:2] != ["trustplane/succession/1", origin] or {old, new} != set(signed):
+        raise ValueError
+    return [k for k in keys if k.text != old.text] + [new] if old.text in {k.text for k in keys} else keys
+
+def check(folder, keys=(), witnesses=()):
+    """Check a bundle against the keys that the auditor trusts; return what was found, or raise Failure."""
+    try:
+        return _check(folder, keys, witnesses)
+    except Failure:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, StopIteration,
+            TypeError, ValueError) as error:
+        raise Failure("bundle", f"malformed ({type(error).__name__})") from None
+
+def _check(folder, keys, witnesses):
+    # 1. exactly the files of the manifest, each with its digest
+    here = {item.name: item.is_file(follow_symlinks=False) and item.stat().st_size for item in os.scandir(folder)}
+    for name in ("manifest.json", "manifest.sig"):
+        if not here.get(name) or here[name] > MAX_FILE:
+            raise Failure(name, "missing, empty or too large")
+    signed = read(folder, "manifest.json")
+    manifest = exact(signed, "manifest.json")
+    files, languages = manifest["files"], manifest["languages"]
+    want = {*ALWAYS, *(f"report.{language}.{kind}" for language in languages for kind in ("html", "pdf"))}
+    if not languages or not {"en", "zh"}.issuperset(languages) or set(files) != want or len(manifest) != 3:
+        raise Failure("manifest.json", "lists other files than a report has")
+    for name in sorted({*want, *here} - {"manifest.json", "manifest.sig"}):
+        if name not in here or name not in want:
+            raise Failure(name, "missing" if name in want else "lies in the folder but is not covered by the manifest")
+        if here[name] is False or (here[name] > MAX_FILE and name != "entries.jsonl"):
+            raise Failure(name, "not a plain file, or too large")
+    data = {name: read(folder, name) for name in want - {"entries.jsonl"}}
+    for name in sorted(data):
+        if hashlib.sha256(data[name]).hexdigest() != files[name]:
+            raise Failure(name, "its digest is not that of the manifest")
+    # 4. the released words
+    if files["catalogue.json"] != CATALOGUE:
+        raise Failure("catalogue.json", "not the catalogue that this verifier knows")
+    catalogue, declared = json.loads(data["catalogue.json"]), exact(data["register.json"], "register.json")
+    # 5, 6. entries, root, steps, keys
+    listed = [line.split(" ", 1) for line in data["keys.txt"].decode().split("\n")[:-1]]
+    own = [Key(text, "keys.txt") for kind, text in listed if kind == "log"]
+    trusted = [Key(text, "--key") for text in keys] or own[-1:]
+    body = data["checkpoint.txt"].decode().rpartition("\n\n")[0]
+    origin, number, root = body.split("\n")
+    head, numbers, *hashes = data["range-proof.txt"].decode().split("\n")[:-1]
+    start, stop, size = (int(n) for n in numbers.split(" "))
+    if head != "trustplane/range/1" or f"{start} {stop} {size}" != numbers or not 0 <= start < stop <= size <= 2**53:
+        raise Failure("range-proof.txt", "malformed")
+    rows, leaves, trusted = entries(folder, files["entries.jsonl"], start, stop - start, origin, trusted)
+    found = range_root(leaves, start, size, [b64(h, "range-proof.txt") for h in hashes])
+    if (number, root) != (str(size), base64.b64encode(found).decode()):
+        raise Failure("checkpoint.txt", "the disclosed entries do not lead to its root")
+    # 2, 3. signatures
+    seen = [Key(text, "keys.txt") for kind, text in listed if kind == "witness"]
+    unknown = [k.name for k in seen if witnesses and k.text not in witnesses]
+    _, signers = note(data["checkpoint.txt"].decode(), trusted + seen, "checkpoint.txt")
+    if unknown or not any(k in trusted for k in signers):
+        raise Failure("checkpoint.txt", "not signed by the log, or by a witness that is not trusted", unknown[:1] or "")
+    digest = hashlib.sha256(signed).hexdigest()
+    text = read(folder, "manifest.sig").decode()
+    if note(text, trusted, "manifest.sig")[0] != f"trustplane/report/1\n{origin}\n{size}\n{root}\n{digest}\n":
+        raise Failure("manifest.sig", "signs another report")
+    # 7. every sentence
+    names = sorted(k.name for k in signers if k in seen)
+    register = "sha256:" + files["register.json"] if declared else None
+    times_us = [row.get("wall_us", 0) for row in rows]
+    scope = {"start": start, "last": stop - 1, "covered": stop - start, "outside": size - stop + start, "size": size,
+             "origin": origin, "from_us": min(times_us), "to_us": max(times_us), "declared": declared,
+             "witnesses": names, "law": catalogue["law"], **({"register": register} if register else {})}
+    made = sentences(catalogue, Log(rows), scope, languages)
+    report = {"format": "trustplane/report/1", "catalogue": {"name": catalogue["name"], "sha256": CATALOGUE},
+              "checkpoint": {"origin": origin, "size": size, "root": root}, "range": {"start": start, "stop": stop},
+              "date_us": times_us[-1], "languages": languages, "register": register, "witnesses": names,
+              "sentences": made}
+    wanted = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    if wanted.encode() != data["report.json"]:
+        given = json.loads(data["report.json"]).get("sentences", [])
+        wrong = next((a["id"] for a, b in zip(made, given) if a != b), "")
+        raise Failure("report.json", "does not follow from the entries and the register", wrong)
+    # 8. the pages
+    for language in languages:
+        page(data[f"report.{language}.html"].decode(), made, language, f"report.{language}.html")
+    classes = {kind: sum(s["class"] == kind for s in made) for kind in catalogue["classes"]}
+    with open(__file__, "rb") as file:
+        same = hashlib.sha256(file.read()).hexdigest() == files["verify_bundle.py"]
+    limits = [
+        not keys and "THE KEY: none was given with --key, so the operator's own word says which key is the log's.",
+        names and not witnesses and "WITNESSES: their keys are the operator's list; give them with --witness.",
+        f"E0: {classes['E0']} sentences say what is missing; only the operator can supply it.",
+        f"E4: {classes['E4']} sentences are the operator's declarations; only their wording was checked.",
+        size > stop - start and f"ENTRIES: {size - stop + start} signed entries lie outside the report.",
+        "PDF: its text is bound by digest only; the sentences were checked in report.json and on the pages.",
+        "PAGES: the words around the sentences (headings, notes) were not checked.",
+        "SIGNATURES: post-quantum signatures (ML-DSA-44) are not part of a bundle; Ed25519 was checked.",
+        not same and "THIS FILE: the bundle's verify_bundle.py is another version; it was not run.",
+    ]
+    return {"origin": origin, "size": size, "start": start, "stop": stop, "key": trusted[-1].text, "date_us": times_us[-1],
+            "classes": classes, "sentences": made, "witnesses": names, "not_checked": [t for t in limits if t]}
+
+def main(arguments=None):
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description="Check a report bundle offline; exit 0: all holds, 5: it does not.")
+    parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)))
+    parser.add_argument("--key", action="append", default=[], metavar="VKEY", help="a key of the log, from elsewhere")
+    parser.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness that you trust")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--print", metavar="LANG", help="print every checked sentence (en or zh)")
+    options = parser.parse_args(arguments)
+    try:
+        found = check(options.folder, options.key, options.witness)
+    except Failure as error:
+        wrong = {"ok": False, "file": error.file, "place": error.place, "cause": error.cause}
+        print(json.dumps(wrong) if options.json else f"FAILED  {visible(str(error))}")
+        return 5
+    if options.json:
+        print(json.dumps({"ok": True, **found}, ensure_ascii=False))
+        return 0
+    for made in found["sentences"] if options.print else []:
+        print(f"[{made['class']}] {made['id']}: {made['text'].get(options.print, '')}")
+    print(f"HOLDS  {len(found['sentences'])} sentences over entries {found['start']} to {found['stop'] - 1}"
+          f" of {found['origin']}, under the key {found['key']}")
+    print("\n".join(["Not checked, because nobody can from here:", *(f"  {text}" for text in found["not_checked"])]))
+    return 0
+
+if __name__ == "__main__":
+    sys.exit(main())
