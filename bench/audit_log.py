@@ -24,7 +24,9 @@ def percentile(samples, q):
 
 
 def a_step(i):
-    return Step("guard.text.detect", "masked", agents=AGENTS, facts={"n_email_address": i & 7, "latency_us": i, "ok": True})
+    return Step(
+        "guard.text.detect", "masked", agents=AGENTS, facts={"n_email_address": i & 7, "latency_us": i, "ok": True}
+    )
 
 
 def caller_cost(n):

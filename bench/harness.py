@@ -16,7 +16,9 @@ def machine() -> str:
     model = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return f"{model}, {len(os.sched_getaffinity(0))} cores, CPython {platform.python_version()}"
 
@@ -39,10 +41,11 @@ def finish(name: str, rows: list[dict], samples: dict, *, quick: bool) -> None:
     """Print the table and the JSON line, keep the samples; exit 1 where a must does not hold."""
     for entry in rows:
         peer = "" if entry["peer"] is None else f"   {entry['peer_name']}: {entry['peer']:,} (ratio {entry['ratio']})"
-        marks = []
-        for bound in ("must", "goal"):
-            if entry[bound] is not None:
-                marks.append(f"{bound} {entry[bound]:,}: {'holds' if holds(entry, entry[bound]) else 'MISSED'}")
+        marks = [
+            f"{bound} {entry[bound]:,}: {'holds' if holds(entry, entry[bound]) else 'MISSED'}"
+            for bound in ("must", "goal")
+            if entry[bound] is not None
+        ]
         print(f"{entry['what']:<52} {entry['ours']:>14,} {entry['unit']:<10}{peer}  {'; '.join(marks)}")
     result = {"bench": name, "machine": machine(), "quick": quick, "rows": rows}
     RESULTS.mkdir(exist_ok=True)

@@ -126,6 +126,10 @@ class Accountant(Protocol):
     """Turns mechanisms into integer vectors, and a limit into the vector that those must stay under."""
 
     @property
+    def version(self) -> str:
+        """The name of this way of accounting; a ledger keeps it with each dataset."""
+
+    @property
     def orders(self) -> Sequence[float]:
         """The Rényi orders, ascending; entry k of each vector belongs to order k."""
 

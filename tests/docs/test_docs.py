@@ -49,7 +49,9 @@ def test_shell_blocks_run(page, tmp_path):
     }  # fmt: skip
     if page.name in RUN_WHOLE:
         for _, text in blocks(page, "python"):
-            done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=environ, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", text], cwd=tmp_path, env=environ, capture_output=True, text=True
+            )
             assert done.returncode == 0, f"{text}\n{done.stderr}"
     for test, text in blocks(page, "sh"):
         if test:

@@ -12,7 +12,7 @@ def main(folder, seed, attempts):
     rng = random.Random(seed)
     if seed % 5 == 0:  # a clock that jumps must change nothing
         real = time.time_ns
-        time.time_ns = lambda: real() + rng.randrange(-10**18, 10**18)
+        time.time_ns = lambda: real() + rng.randrange(-(10**18), 10**18)
     plane = trustplane.open(folder)
     granted = refused = 0
     for _ in range(attempts):

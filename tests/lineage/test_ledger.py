@@ -149,7 +149,9 @@ def test_mechanisms_that_cannot_be_accounted_are_refused(ledger, bad):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.floats(0.5, 8), st.floats(0.0005, 0.2), st.integers(1, 500), st.floats(0, 1)), max_size=12))
+@given(
+    st.lists(st.tuples(st.floats(0.5, 8), st.floats(0.0005, 0.2), st.integers(1, 500), st.floats(0, 1)), max_size=12)
+)
 def test_any_mix_of_grants_and_settlements_stays_under_the_limit(tmp_path_factory, spends):
     folder = tmp_path_factory.mktemp("mix")
     accountant = RenyiAccountant()

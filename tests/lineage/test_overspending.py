@@ -26,7 +26,9 @@ def replay(log):
         public = entry.public
         facts = public.facts
         if public.action == "ledger.spend.reserve" and public.result == "granted":
-            mechanism = Mechanism(facts["noise_multiplier_nano"] / 1e9, facts["sampling_rate_nano"] / 1e9, facts["steps"])
+            mechanism = Mechanism(
+                facts["noise_multiplier_nano"] / 1e9, facts["sampling_rate_nano"] / 1e9, facts["steps"]
+            )
             charge = accountant.charge(mechanism)
             assert list(charge) == facts["charge_micro"]
             charges[facts["reservation"]] = charge
@@ -66,7 +68,7 @@ def attack(folder, *, processes, attempts, seconds, seed=1, kill=0.3, harm=0.1, 
         started += 1
         return subprocess.Popen(
             [sys.executable, str(SPENDER), str(folder), str(started), str(attempts)],
-            stdout=subprocess.DEVNULL, stderr=open(f"{folder}-stderr", "ab"),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     running = [start() for _ in range(processes)]

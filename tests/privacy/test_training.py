@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,21 +9,34 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler
 
+from trustplane.audit.log.keys import Keys
+from trustplane.audit.log.log import AuditLog
+from trustplane.audit.log.store import MemoryStore
 from trustplane.errors import BudgetExceeded, InputError
+from trustplane.lineage.embedded import EmbeddedLedger
 from trustplane.ports import Dataset, Ledger
+from trustplane.privacy.accounting import RenyiAccountant
 from trustplane.privacy.randomness import SecureStream
 from trustplane.privacy.training import PrivateTraining
 from trustplane.step import Step
 
-from .memory_ledger import MemoryLedger
-
 torch.set_num_threads(1)
+ACCOUNTANT = RenyiAccountant()
+_folders: list[Path] = []
 
 
-def ledger(epsilon_micro: int = 2_000_000) -> MemoryLedger:
-    made = MemoryLedger()
+@pytest.fixture(autouse=True)
+def folder_for_ledgers(tmp_path):
+    _folders[:] = [tmp_path]
+
+
+def ledger(epsilon_micro: int = 2_000_000) -> EmbeddedLedger:
+    """A fresh embedded ledger over a log of its own, with one dataset ``d``."""
+    log = AuditLog(MemoryStore(), Keys.generate("test.example/log", post_quantum=False))
+    path = _folders[0] / f"ledger-{len(list(_folders[0].glob('ledger-*.db')))}.db"
+    made = EmbeddedLedger(path, journal=log, accountant=ACCOUNTANT)
     assert isinstance(made, Ledger)
-    made.register_dataset(Dataset("d", "sha256:00", "owner", ("test",), epsilon_micro))
+    made.register_dataset(Dataset("d", "sha256:" + "0" * 64, "owner", ("test",), epsilon_micro))
     return made
 
 
@@ -254,7 +268,7 @@ def test_only_the_steps_that_ran_are_charged(crash):
     book = ledger()
     run, model, _ = training(ledger=book, epochs=5)
     assert run.mechanism.steps == 20
-    whole = book.accountant.charge(run.mechanism)
+    whole = ACCOUNTANT.charge(run.mechanism)
 
     class Crash(Exception):
         pass
@@ -272,7 +286,7 @@ def test_only_the_steps_that_ran_are_charged(crash):
     except Crash:
         assert crash
     three = type(run.mechanism)(run.mechanism.noise_multiplier, run.mechanism.sampling_rate, 3)
-    assert book.spent("d").rdp_micro == book.accountant.charge(three)
+    assert book.spent("d").rdp_micro == ACCOUNTANT.charge(three)
     assert model.weight.grad is None and not hasattr(model.weight, "grad_sample")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import signal
 import socket
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +66,16 @@ def _serve(app: Any, host: str, port: int) -> None:
             await super().startup(sockets)
             shown = f"[{host}]" if ":" in host else host
             talk(f"listening http://{shown}:{listener.getsockname()[1]}")
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Stop on a signal and return, so that the plane can sign its last checkpoint."""
+            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     # No access log: a path or a header could hold what the proxy is there to keep back.
     config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False)

@@ -247,7 +247,7 @@ class EmbeddedLedger:
 
         The same registration again returns the first index; another under this name is refused.
         """
-        facts = state.check_dataset(dataset)
+        facts = state.check_dataset(dataset) | {"accountant": self._accountant.version}
         limits = self._accountant.limits(dataset.epsilon_micro, dataset.delta_exp)
         if max(limits) <= 0:
             raise InputError("no spend fits under this ε and δ", hint="a larger δ or ε")
@@ -351,6 +351,13 @@ class EmbeddedLedger:
         charge = self._accountant.charge(exact)
         with self._held() as db:
             epsilon, delta, rdp, _ = self._budget(db, dataset)
+            version = self._registered(db, "dataset", dataset)["accountant"]
+            if version != self._accountant.version:
+                raise LedgerError(
+                    f"dataset {dataset!r} is accounted for by {version}, not {self._accountant.version}",
+                    stage="check",
+                    hint="vectors of two accountants do not add up; use the release that registered it",
+                )
             limits = self._accountant.limits(epsilon, delta)
             total = [a + b for a, b in zip(rdp, charge, strict=True)]
             facts = {"dataset": dataset, "limit_micro": epsilon, "delta_exp": delta} | state.mechanism_facts(exact)

@@ -45,6 +45,11 @@ class RenyiAccountant:
     """The accountant of the ledger (port ``Accountant``): deterministic, no state but a cache."""
 
     @property
+    def version(self) -> str:
+        """What a ledger writes beside a dataset: orders, weights or rounding change only with it."""
+        return "renyi-filter/1"
+
+    @property
     def orders(self) -> Sequence[float]:
         """The Rényi orders, ascending."""
         return ORDERS

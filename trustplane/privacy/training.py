@@ -155,6 +155,8 @@ class PrivateTraining:
             raise InputError(f"no per-record gradients for this model ({type(error).__name__})") from error
         try:
             self._reservation = self._ledger.reserve(self._dataset_name, self.mechanism)
+            known = self._ledger.trace(self._dataset_name, direction="forward")["registration"]
+            self._dataset_ref = Ref(known["commitment"], "dataset", self._dataset_name)
         except BaseException:
             self._hooks.cleanup()
             raise
@@ -329,7 +331,7 @@ class PrivateTraining:
             "sampling_rate_nano": round(self.mechanism.sampling_rate * NANO),
             "steps": steps,
         }
-        self._record(Step(action, result, inputs=(Ref("", "dataset", self._dataset_name),), facts=facts))
+        self._record(Step(action, result, inputs=(self._dataset_ref,), facts=facts))
 
 
 def _column(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

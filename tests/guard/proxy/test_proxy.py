@@ -111,7 +111,7 @@ def test_every_place_of_a_body(house: House) -> None:
         "stop": [mail],
         "metadata": {mail: mail, "name": "Dr. Alice Johnson"},
         "unknown": {"deep": [{"x": [mail]}], "name": mail, "id": "13800138000"},
-        "seed": 13800138000,
+        "seed": 13911112222,
         "tools": [
             {"type": "function", "function": {"name": "f", "description": mail, "parameters": {"default": mail}}}
         ],

@@ -2,6 +2,9 @@
 
 import json
 import stat
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,30 @@ def test_listen_and_upstreams(app: typer.Typer, tmp_path: Path) -> None:
     with pytest.raises(Refused):
         run(app, "proxy", "--upstream", "a=http://127.0.0.1:1", "--listen", "0.0.0.0:0", "--plane", str(tmp_path / "p"))
     assert not (tmp_path / "p").exists()
+
+
+def test_proxy_serves_and_stops_clean(tmp_path: Path) -> None:
+    code = "import typer; from trustplane.cli import proxy, redact; a = typer.Typer(); proxy.register(a); "
+    code += "redact.register(a); a()"
+    arguments = [
+        "proxy",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        "a=http://127.0.0.1:9",
+        "--plane",
+        str(tmp_path / "p"),
+    ]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().removeprefix("listening ").strip()
+        with urllib.request.urlopen(url + "/healthz", timeout=10) as reply:
+            assert json.load(reply) == {"status": "ok"}
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

@@ -61,9 +61,6 @@ _CHUNK = 256
 CHECKPOINT_KEPT_US = 60_000_000
 """Of the checkpoints signed within a minute only the newest is kept; callers keep the ones they got."""
 
-_leaked: list[object] = []
-"""Connections that a forked child inherited: closing them could break the parent's locks."""
-
 
 def _clear(error: sqlite3.Error, what: str) -> StoreError:
     text = str(error)
@@ -88,16 +85,10 @@ class SqliteStore:
         self._read = threading.RLock()
         self._connections: dict[str, sqlite3.Connection] = {}
         self._handles: set[int] = set()
-        me = weakref.ref(self)
-
-        def after_fork() -> None:
-            if (store := me()) is not None:
-                store._after_fork()
-
-        os.register_at_fork(after_in_child=after_fork)
+        _stores.add(self)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._locked("commit.lock"):
+            with self._write, self._locked("commit.lock"):
                 for name, schema in (("log", _LOG), ("keys", _KEYS), ("content", _CONTENT)):
                     self._connect(name).executescript(schema)
                 self._connect("keys").execute(
@@ -110,13 +101,26 @@ class SqliteStore:
 
     # ── plumbing ────────────────────────────────────────────────────────────────────────────────────
 
-    def _after_fork(self) -> None:
-        _leaked.append(self._connections)
-        self._connections = {}
+    def _before_fork(self) -> None:
+        """Leave no connection for a child to inherit: SQLite would take the parent's locks for its own."""
+        self._write.acquire()
+        self._read.acquire()
+        self._disconnect()
+
+    def _after_fork_in_parent(self) -> None:
+        self._read.release()
+        self._write.release()
+
+    def _after_fork_in_child(self) -> None:
         self._write, self._read = threading.RLock(), threading.RLock()
-        for handle in self._handles:  # a lock that the parent holds would be held by the child as well
+        for handle in self._handles:  # else a lock that the parent took would last as long as the child
             os.close(handle)
         self._handles.clear()
+
+    def _disconnect(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections = {}
 
     def _connect(self, name: str) -> sqlite3.Connection:
         """Return the connection to ``<name>.db``; ``log-read`` is a second one to log.db."""
@@ -137,10 +141,11 @@ class SqliteStore:
     @contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
         try:
-            handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with _handles_lock:
+                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._handles.add(handle)
         except OSError as error:
             raise StoreError(f"the store's folder cannot be used: {error.strerror}") from None
-        self._handles.add(handle)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -149,9 +154,10 @@ class SqliteStore:
                 return
             yield True
         finally:
-            if handle in self._handles:  # not where this thread woke up in a forked child
-                self._handles.discard(handle)
-                os.close(handle)
+            with _handles_lock:
+                if handle in self._handles:  # not in a child that was forked in here
+                    self._handles.discard(handle)
+                    os.close(handle)
 
     @contextmanager
     def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
@@ -352,9 +358,7 @@ class SqliteStore:
     def close(self) -> None:
         """See :class:`trustplane.audit.log.store.Store`."""
         with self._write, self._read:
-            for connection in self._connections.values():
-                connection.close()
-            self._connections = {}
+            self._disconnect()
 
 
 def _insert(db: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -371,3 +375,36 @@ def _until(once: Callable[[], bool], *, seconds: float) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+# ── fork ────────────────────────────────────────────────────────────────────────────────────────────
+
+_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_forks = threading.Lock()
+"""One fork at a time; held from before a fork until after it."""
+_handles_lock = threading.Lock()
+"""Held while a lock file is opened or closed, so that a child knows every handle that it inherits."""
+_still: list[SqliteStore] = []
+
+
+def _before_fork() -> None:
+    _forks.acquire()
+    for store in list(_stores):
+        store._before_fork()
+        _still.append(store)
+    _handles_lock.acquire()
+
+
+def _after_fork(in_child: bool) -> None:
+    _handles_lock.release()
+    for store in _still:
+        store._after_fork_in_child() if in_child else store._after_fork_in_parent()
+    _still.clear()
+    _forks.release()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=lambda: _after_fork(in_child=False),
+    after_in_child=lambda: _after_fork(in_child=True),
+)

@@ -103,7 +103,7 @@ class Register(_Table):
     @property
     def declared(self) -> dict[str, Any]:
         """The canonical form: only what was declared, retention also in seconds."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         for purpose in found.get("purposes", []):
             if purpose.get("retention_days"):
                 purpose["retention_seconds"] = purpose["retention_days"] * 86_400

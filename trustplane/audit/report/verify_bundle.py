@@ -20,31 +20,30 @@ import re
 import sys
 from datetime import datetime, timedelta
 from html import unescape
+from typing import Any
 
-CATALOGUE = "0000000000000000000000000000000000000000000000000000000000000000"
+CATALOGUE = "d542d1f3a9d64e5ed84913479bee86739a5336920fc672fbd5fd05d97800d6c0"
 """SHA-256 of the catalogue of duties and sentences; an operator cannot ship sentences of their own."""
-STYLE = "0000000000000000000000000000000000000000000000000000000000000000"
+STYLE = "658708d0459c9971e01d64b113b49b91666d48b37c6c92dd9c3acffc91f189ea"
 """SHA-256 of the style sheet of the pages; another one could hide sentences."""
-MAX_FILE, MAX_LINE, MAX_ENTRIES, MAX_EACH = 256 << 20, 4 << 20, 20_000_000, 2000
+MAX_FILE, MAX_LINE, MAX_EACH = 256 << 20, 4 << 20, 2000
 ALWAYS = ("README.txt", "catalogue.json", "checkpoint.txt", "entries.jsonl", "keys.txt", "range-proof.txt",
           "register.json", "report.json", "verify_bundle.py")
 DASH = "— "
 
 class Failure(Exception):
     """What does not hold: the file, the sentence or entry, and the cause."""
-
-    def __init__(self, file, cause, place=""):
+    def __init__(self, file: Any, cause: Any, place: Any = "") -> None:
         super().__init__(f"{file}: {place + ': ' if place else ''}{cause}")
         self.file, self.cause, self.place = file, cause, str(place)
 
-# ── Ed25519 (RFC 8032 sections 5.1 and 6), verification only ────────────────────────────────────────────
-
+# ── Ed25519 (RFC 8032 sections 5.1 and 6), verification only ──
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
-def point(data):
+def point(data: Any) -> Any:
     """Decode 32 bytes to a point in extended coordinates, or None."""
     y = int.from_bytes(data, "little")
     sign, y = y >> 255, y & (1 << 255) - 1
@@ -52,32 +51,29 @@ def point(data):
         return None
     xx = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
     x = pow(xx, (P + 3) // 8, P)
-    if (x * x - xx) % P:
-        x = x * ROOT % P
+    x = x * ROOT % P if (x * x - xx) % P else x
     if (x * x - xx) % P or (x == 0 and sign):
         return None
     x = P - x if x & 1 != sign else x
-    return (x, y, 1, x * y % P)
+    return x, y, 1, x * y % P
 
-def add(p, q):
+def add(p: Any, q: Any) -> Any:
     """Add two points."""
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
     e, f, g, h = b - a, d - c, d + c, b + a
     return (e * f % P, g * h % P, f * g % P, e * h % P)
 
-def times(n, p):
+def times(n: Any, p: Any) -> Any:
     """Multiply a point by n."""
     q = (0, 1, 1, 0)
     while n:
-        if n & 1:
-            q = add(q, p)
-        p, n = add(p, p), n >> 1
+        q, p, n = add(q, p) if n & 1 else q, add(p, p), n >> 1
     return q
 
 BASE = point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
-def ed25519(public, message, signature):
+def ed25519(public: Any, message: Any, signature: Any) -> Any:
     """Say whether the signature fits."""
     a, r = point(public), point(signature[:32])
     s = int.from_bytes(signature[32:], "little")
@@ -88,27 +84,24 @@ def ed25519(public, message, signature):
     return all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
 
 # ── Merkle tree (RFC 9162 section 2.1) and signed notes (C2SP) ──
-
-def node(left, right):
+def node(left: Any, right: Any) -> Any:
     """Hash two subtrees together."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
-def tree(leaves):
+def tree(leaves: Any) -> Any:
     """Return the root over leaf hashes."""
     level = list(leaves)
     while len(level) > 1:
         level = [node(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
 
-def range_root(leaves, start, size, proof):
+def range_root(leaves: Any, start: Any, size: Any, proof: Any) -> Any:
     """Return the root that the leaves from ``start`` on and the hashes beside them lead to."""
     end, rest = start + len(leaves), list(proof)
 
-    def walk(low, high):
+    def walk(low: Any, high: Any) -> Any:
         if end <= low or high <= start:
-            if not rest:
-                raise Failure("range-proof.txt", "too few hashes")
-            return rest.pop(0)
+            return rest.pop(0)  # IndexError: too few hashes
         if start <= low and high <= end:
             return tree(leaves[low - start : high - start])
         middle = low + (1 << (high - low - 1).bit_length() - 1)
@@ -120,7 +113,7 @@ def range_root(leaves, start, size, proof):
         raise Failure("range-proof.txt", "too many hashes")
     return root
 
-def b64(text, file):
+def b64(text: Any, file: Any) -> Any:
     """Decode canonical base64."""
     data = base64.b64decode(text, validate=True)
     if base64.b64encode(data).decode() != text:
@@ -129,26 +122,23 @@ def b64(text, file):
 
 class Key:
     """A verifier key, name+id+base64(type, public key)."""
-
-    def __init__(self, text, file):
+    def __init__(self, text: Any, file: Any) -> None:
         try:
             self.name, ident, data = text.split("+", 2)
             raw = b64(data, file)
-            self.kind, self.public, self.text = raw[0], raw[1:], text
-        except (ValueError, IndexError):
+        except ValueError:
             raise Failure(file, "not a verifier key (name+id+base64)") from None
+        self.kind, self.public, self.text = raw[:1], raw[1:], text
         self.id = hashlib.sha256(self.name.encode() + b"\n" + raw).digest()[:4]
-        if self.id.hex() != ident or self.kind not in (1, 4) or len(self.public) != 32:
+        if self.id.hex() != ident or self.kind not in (b"\1", b"\4") or len(self.public) != 32:
             raise Failure(file, "not an Ed25519 verifier key, or one whose id does not fit")
 
-    def check(self, body, signature):
-        """Say whether a signature over a note fits; type 4 signs a time as well."""
-        if self.kind == 1:
-            return ed25519(self.public, body.encode(), signature)
-        stamp = int.from_bytes(signature[:8], "big")
-        return ed25519(self.public, f"cosignature/v1\ntime {stamp}\n{body}".encode(), signature[8:])
+    def check(self, body: Any, signature: Any) -> Any:
+        """Say whether a signature over a note fits; a witness signs a time as well."""
+        at = f"cosignature/v1\ntime {int.from_bytes(signature[:8], 'big')}\n" if self.kind == b"\4" else ""
+        return ed25519(self.public, (at + body).encode(), signature[8:] if at else signature)
 
-def note(text, keys, file):
+def note(text: Any, keys: Any, file: Any) -> Any:
     """Return the body of a signed note and the keys of ``keys`` that signed it; unknown signers are refused."""
     body, found, tail = text.rpartition("\n\n")
     if not found or not body or not tail.endswith("\n"):
@@ -166,27 +156,19 @@ def note(text, keys, file):
     return body + "\n", signed
 
 # ── the query language ──
-
-def flat(values):
-    """Spread lists."""
-    for value in values:
-        if isinstance(value, list):
-            yield from value
-        else:
-            yield value
-
-def at(value, path):
-    """Return the values at a path."""
-    nodes = [value]
+def at(value: Any, path: Any) -> Any:
+    """Return the values at a path; lists are spread."""
+    found = value if isinstance(value, list) else [value]
     for name in path.split("."):
-        nodes = [n[name] for n in flat(nodes) if isinstance(n, dict) and name in n]
-    return list(flat(nodes))
+        nodes = [node[name] for node in found if isinstance(node, dict) and name in node]
+        found = [item for node in nodes for item in (node if isinstance(node, list) else [node])]
+    return found
 
-def typed(value):
+def typed(value: Any) -> Any:
     """Tell 1 from true."""
     return (type(value).__name__, value)
 
-def meets(values, op, wanted):
+def meets(values: Any, op: Any, wanted: Any) -> Any:
     """Say whether values meet a condition."""
     if op == "exists":
         return (len(values) > 0) == (wanted[0] is True)
@@ -201,11 +183,11 @@ def meets(values, op, wanted):
 
 class Log:
     """The disclosed entries and the answers to queries over them."""
+    def __init__(self, rows: Any) -> None:
+        self.rows: Any = rows
+        self.index: Any = {}
 
-    def __init__(self, rows):
-        self.rows, self.index = rows, {}
-
-    def where(self, conditions, scope):
+    def where(self, conditions: Any, scope: Any) -> Any:
         """Return the rows that meet every condition, from an index where a condition is an equality."""
         rows, rest = None, []
         for path, op, wanted in conditions:
@@ -223,7 +205,7 @@ class Log:
         picked = self.rows if rows is None else [self.rows[i] for i in sorted(rows)]
         return [row for row in picked if all(meets(at(row, p), o, w) for p, o, w in rest)] if rest else picked
 
-    def ask(self, query, scope):
+    def ask(self, query: Any, scope: Any) -> Any:
         """Answer one query."""
         if not isinstance(query, dict):
             return next(iter(refer(query, scope)), None)
@@ -256,27 +238,28 @@ class Log:
         numbers = [v for v in values if type(v) is int]
         return sum(numbers) if op == "sum" else {"min": min, "max": max}[op](numbers, default=None)
 
-def tally(pairs):
+def tally(pairs: Any) -> Any:
     """Add up pairs of name and number."""
-    found = {}
+    found: Any = {}
     for name, number in pairs:
         found[name] = found.get(name, 0) + number
     return {name: found[name] for name in sorted(found) if found[name]}
 
-def refer(wanted, scope):
+def refer(wanted: Any, scope: Any) -> Any:
     """Resolve a $reference to its values."""
     if isinstance(wanted, str) and wanted[:1] == "$":
         return at(scope, wanted[1:])
     return wanted if isinstance(wanted, list) else [wanted]
 
-# ── sentences ───────────────────────────────────────────────────────────────────────────────────────────
-
+# ── sentences ──
 UNSEEN = [(0, 31), (127, 160), (173, 173), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x1680, 0x1680),
           (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000),
           (0x3164, 0x3164), (0xD800, 0xF8FF), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFF),
           (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0x10FFFF)]
 
-def visible(text):
+SLOT = re.compile(r"\{([a-z0-9_]+)(?:\|([^|{}]*)\|([^|{}]*))?\}")
+
+def visible(text: Any) -> Any:
     """Show characters that cannot be seen, and stacked marks, by their numbers."""
     out, marks = [], 0
     for place, c in enumerate(text):
@@ -286,7 +269,7 @@ def visible(text):
         out.append(f"\\u{{{ord(c):04X}}}" if odd else c)
     return "".join(out)
 
-def shown(value, kind, units):
+def shown(value: Any, kind: Any, units: Any) -> Any:
     """Return a value in words."""
     if isinstance(value, str):
         return visible(value)
@@ -304,10 +287,11 @@ def shown(value, kind, units):
     if kind == "percent":
         return f"{(value + 500) // 10_000}.{(value + 500) // 1000 % 10} %"
     if kind == "seconds":
-        return units["seconds" if value % 86_400 else "days"].replace("#", f"{value if value % 86_400 else value // 86_400:,}")
+        days, rest = divmod(value, 86_400)
+        return units["seconds" if rest else "days"].replace("#", f"{value if rest else days:,}")
     return f"{value:,}"
 
-def sentence(claim, ident, log, scope, catalogue, languages):
+def sentence(claim: Any, ident: Any, log: Any, scope: Any, catalogue: Any, languages: Any) -> Any:
     """Return one sentence as it must stand in report.json, or None where the claim says nothing."""
     values = {}
     for name, query in claim.get("let", {}).items():
@@ -320,20 +304,20 @@ def sentence(claim, ident, log, scope, catalogue, languages):
     if case.get("omit"):
         return None
 
-    def slot(match):
+    def slot(match: Any) -> Any:
         name, one, many = match.groups()
         text = shown(values[name], claim.get("as", {}).get(name, ""), catalogue["units"][language])
         return text if one is None else f"{text} {one if values[name] == 1 else many}"
 
     text = {}
     for language in languages:
-        text[language] = re.sub(r"\{([a-z0-9_]+)(?:\|([^|{}]*)\|([^|{}]*))?\}", slot, case[language])
+        text[language] = SLOT.sub(slot, case[language])
     named = [values[n] for n, q in claim.get("let", {}).items()
              if n in values and isinstance(q, dict) and q["op"] in ("first", "last")]
     return {"article": claim["article"], "class": case["class"], "entries": sorted(set(named)), "id": ident,
             "section": claim["section"], "text": text, "tone": case.get("tone", "ok")}
 
-def sentences(catalogue, log, scope, languages):
+def sentences(catalogue: Any, log: Any, scope: Any, languages: Any) -> Any:
     """Return all sentences."""
     found = []
     for claim in catalogue["claims"]:
@@ -347,13 +331,11 @@ def sentences(catalogue, log, scope, languages):
     return found
 
 # ── the checks ──
+TAG = re.compile(r"</?(?:html|head|meta|title|style|body|header|footer|main|section|h1|h2|h3|p|a|b|bdi|code|pre|span|table"
+                 r"|thead|tbody|tr|th|td|div)(?: (?:(?:lang|class|id|data-id|data-badge|scope|charset|name|content)="
+                 r'"[^"<>]*"|href="#[^"<>]*"|http-equiv="Content-Security-Policy"))*>')
 
-TAG = re.compile(
-    r"</?(?:html|head|meta|title|style|body|header|footer|main|section|nav|h1|h2|h3|p|a|b|bdi|code|pre|span|table|thead"
-    r"|tbody|tr|th|td|caption|ul|ol|li|dl|dt|dd|div)"
-    r"""(?: (?:lang|class|id|data-id|data-badge|scope|charset|name|content|http-equiv|href="#)="?[^"<>]*")*>""")
-
-def page(text, given, language, file):
+def page(text: Any, given: Any, language: Any, file: Any) -> None:
     """Check that a page holds each sentence once, word for word, and nothing that runs, loads or hides."""
     if TAG.sub("", text.removeprefix("<!doctype html>\n")).count("<"):
         raise Failure(file, "a tag or attribute that no report has")
@@ -362,25 +344,25 @@ def page(text, given, language, file):
         raise Failure(file, "a style sheet that is not the released one")
     for name, want in (("id", [(s["id"], s["text"][language]) for s in given]),
                        ("badge", [(s["id"], s["class"]) for s in given])):
-        found = re.findall(rf' data-{name}="([^"]*)">(.*?)</(?:p|b)>', text, re.S)
+        found = re.findall(rf' data-{name}="([^"<>]*)">(.*?)</(?:p|b)>', text, re.S)
         found = [(unescape(i), unescape(re.sub("<[^<>]*>", "", t))) for i, t in found]
-        if found != want or text.count(f" data-{name}=") != len(want):
+        if found != want or sum(f" data-{name}=" in tag for tag in re.findall("<[^<>]*>", text)) != len(want):
             place = next((w[0] for f, w in zip(found, want) if f != w), "")
             raise Failure(file, "the page does not hold exactly the report's sentences", place)
 
-def read(folder, name):
+def read(folder: Any, name: Any) -> Any:
     """Read one file of the bundle."""
     with open(os.path.join(folder, name), "rb") as file:
         return file.read(MAX_FILE)
 
-def exact(data, name):
+def exact(data: Any, name: Any) -> Any:
     """Read JSON that is in its one canonical form."""
     value = json.loads(data)
     if json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() != data:
         raise Failure(name, "not in canonical form")
     return value
 
-def entries(folder, want, start, count, origin, keys):
+def entries(folder: Any, want: Any, start: Any, count: Any, origin: Any, keys: Any) -> Any:
     """Read the disclosed entries; return their rows, leaf hashes and the keys that hold after them."""
     sha, rows, leaves, steps, name = hashlib.sha256(), [], [], {}, "entries.jsonl"
     with open(os.path.join(folder, name), "rb") as file:
@@ -417,7 +399,7 @@ def entries(folder, want, start, count, origin, keys):
         raise Failure(name, "entries are missing, or the digest is not that of the manifest", start + len(rows))
     return rows, leaves, keys
 
-def succession(row, keys, origin):
+def succession(row: Any, keys: Any, origin: Any) -> Any:
     """Follow a change of the log's key: the first old and the first new key sign it."""
     text = base64.b64decode("".join(row["facts"]["note"]), validate=True).decode()
     lines = text.partition("\n\n")[0].split("\n")
@@ -437,7 +419,7 @@ def check(folder, keys=(), witnesses=()):
             TypeError, ValueError) as error:
         raise Failure("bundle", f"malformed ({type(error).__name__})") from None
 
-def _check(folder, keys, witnesses):
+def _check(folder: Any, keys: Any, witnesses: Any) -> Any:
     # 1. exactly the files of the manifest, each with its digest
     here = {item.name: item.is_file(follow_symlinks=False) and item.stat().st_size for item in os.scandir(folder)}
     for name in ("manifest.json", "manifest.sig"):
@@ -523,7 +505,7 @@ def _check(folder, keys, witnesses):
     return {"origin": origin, "size": size, "start": start, "stop": stop, "key": trusted[-1].text, "date_us": times_us[-1],
             "classes": classes, "sentences": made, "witnesses": names, "not_checked": [t for t in limits if t]}
 
-def main(arguments=None):
+def main(arguments: Any = None) -> Any:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Check a report bundle offline; exit 0: all holds, 5: it does not.")
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)))

@@ -106,9 +106,16 @@ class PatternSet:
                     if rated > 0:
                         if rated < 1 and context:
                             rated = _in_context(text, start, context, rated)
-                        yield Hit(entity, start, end, rated)
+                        yield _trimmed(text, Hit(entity, start, end, rated))
         for recognizer in self._whole:
             yield from run_recognizer(recognizer, text)
+
+
+def _trimmed(text: str, hit: Hit) -> Hit:
+    """Return ``hit`` without the blanks that some patterns take along."""
+    matched = text[hit.start : hit.end]
+    start = hit.start + len(matched) - len(matched.lstrip())
+    return hit._replace(start=start, end=max(start + 1, hit.start + len(matched.rstrip())))
 
 
 def _places(pattern: Any, text: str) -> Iterator[tuple[int, int]]:

@@ -175,7 +175,7 @@ class Cleaner:
 
     def _invented(self, blanked: str, offset: int, end: int) -> list[tuple[int, int, str]]:
         names = self._guard.longest_name or self._guard.custom
-        if not names and not _SUSPECT.search(_view(blanked[offset:end])):
+        if not names and not _SUSPECT.search(_view(blanked[offset : end + SPACED])):
             return []
         found = []
         for finding in self._guard.detect(blanked, skip=REPLY_SKIPS):
