@@ -18,7 +18,8 @@ MAX_TEXT = 256
 
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _known_keys: set[str] = set()
-_SCALARS = (int, bool, str, type(None))
+NO_FACTS: dict[str, Any] = {}
+_set = msgspec.structs.force_setattr
 
 
 class Ref(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,14 +98,23 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if not self.action or len(self.action) > MAX_TEXT or len(self.result) > MAX_TEXT:
+        facts = self.facts.copy() if self.facts else NO_FACTS  # the caller may go on to change theirs
+        for key, value in facts.items():  # the common kinds inline: callers pay for each step
+            if key in _known_keys:
+                kind = type(value)
+                if kind is int:
+                    if -9007199254740991 <= value <= 9007199254740991:
+                        continue
+                elif kind is bool or (kind is str and len(value) <= 256 and value.isascii()):
+                    continue
+            if type(value) is list:
+                facts[key] = value = tuple(value)
+            check_fact(key, value)
+        _set(self, "facts", facts)
+        if not 0 < len(self.action) <= 256 or len(self.result) > 256:
             raise InputError(f"a step needs an action and a result of 1 to {MAX_TEXT} characters")
-        if not self.action.isascii() or not self.result.isascii():
+        if not (self.action.isascii() and self.result.isascii()):
             _check_text(self.action + self.result, "a step")
-        if self.facts:
-            facts = dict(self.facts)  # the caller may go on to change theirs
-            check_facts(facts)
-            msgspec.structs.force_setattr(self, "facts", facts)
 
 
 def _check_text(text: str, what: str) -> None:
@@ -114,37 +124,31 @@ def _check_text(text: str, what: str) -> None:
         raise InputError(f"{what} holds a lone surrogate") from None
 
 
-def check_facts(facts: dict[str, Any]) -> None:
-    """Refuse facts that canonical JSON cannot carry or that look like content."""
-    for key, value in facts.items():
-        if key not in _known_keys:
-            if not isinstance(key, str) or not _KEY.match(key):
-                raise InputError("a fact's key is not of the form [a-z][a-z0-9_]*")
-            if len(_known_keys) < 4096:
-                _known_keys.add(key)
-        kind = type(value)
-        if kind is int:
-            if not -MAX_INT <= value <= MAX_INT:
-                raise InputError(f"fact {key} is outside ±(2^53 - 1)", hint="use a larger unit")
-        elif kind is str:
-            if len(value) > MAX_TEXT:
-                raise InputError(f"fact {key} is longer than {MAX_TEXT} characters", hint="record a digest")
-            if not value.isascii():
-                _check_text(value, f"fact {key}")
-        elif kind is list or kind is tuple:
-            if kind is list:
-                facts[key] = value = tuple(value)
-            for item in value:
-                if type(item) not in _SCALARS:
-                    raise InputError(f"fact {key} holds a {type(item).__name__}", hint="lists hold scalars")
-                if type(item) is int and not -MAX_INT <= item <= MAX_INT:
-                    raise InputError(f"fact {key} holds an integer outside ±(2^53 - 1)")
-                if type(item) is str and len(item) > MAX_TEXT:
-                    raise InputError(f"fact {key} holds a string longer than {MAX_TEXT} characters")
-                if type(item) is str and not item.isascii():
-                    _check_text(item, f"fact {key}")
-        elif kind is not bool and value is not None:
-            raise InputError(
-                f"fact {key} is a {kind.__name__}",
-                hint="a fraction is an integer with the unit in its key, such as epsilon_micro",
-            )
+def check_fact(key: str, value: Any) -> None:
+    """Refuse a fact that canonical JSON cannot carry or that looks like content."""
+    if not isinstance(key, str) or not _KEY.match(key):
+        raise InputError("a fact's key is not of the form [a-z][a-z0-9_]*")
+    if len(_known_keys) < 4096:
+        _known_keys.add(key)
+    if type(value) is tuple or type(value) is list:
+        for item in value:
+            _check_scalar(key, item)
+    else:
+        _check_scalar(key, value)
+
+
+def _check_scalar(key: str, value: Any) -> None:
+    kind = type(value)
+    if kind is int:
+        if not -MAX_INT <= value <= MAX_INT:
+            raise InputError(f"fact {key} is outside ±(2^53 - 1)", hint="use a larger unit")
+    elif kind is str:
+        if len(value) > MAX_TEXT:
+            raise InputError(f"fact {key} is longer than {MAX_TEXT} characters", hint="record a digest")
+        if not value.isascii():
+            _check_text(value, f"fact {key}")
+    elif kind is not bool and value is not None:
+        raise InputError(
+            f"fact {key} is a {kind.__name__}",
+            hint="a fraction is an integer with the unit in its key, such as epsilon_micro",
+        )

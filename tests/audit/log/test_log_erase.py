@@ -130,7 +130,7 @@ def test_an_erasure_needs_a_ground(log):
             log.erase("Alice", ground=ground)
 
 
-def test_an_erasure_that_was_cut_off_is_named_and_can_be_finished(open_log, monkeypatch):
+def test_an_erasure_that_was_cut_off_is_named_and_can_be_finished(open_log):
     log = open_log(mode="plain", allow=EVERY_MODE)
     with log.request("r1", input="x", subject="Alice") as request:
         request.decide("y")

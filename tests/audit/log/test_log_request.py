@@ -168,9 +168,8 @@ def test_threads_and_tasks_keep_their_own_request(log):
 
 def test_an_exception_leaves_failed_and_no_message(open_log, tmp_path):
     log = open_log()
-    with pytest.raises(ValueError, match="kanarienvogel"):
-        with log.request("r1", input="x"):
-            raise ValueError("kanarienvogel")
+    with pytest.raises(ValueError, match="kanarienvogel"), log.request("r1", input="x"):
+        raise ValueError("kanarienvogel")
     with log.request("r2"):
         pass
     log.flush()
@@ -373,9 +372,8 @@ def test_an_id_used_again_after_a_crash_or_a_decision_raises_no_alarm(open_log, 
 
 
 def test_an_id_cannot_be_open_twice_at_once(log):
-    with log.request("r1"):
-        with pytest.raises(InputError):
-            log.request("r1")
+    with log.request("r1"), pytest.raises(InputError):
+        log.request("r1")
     with log.request("r1"):
         pass
     assert verify(log).requests == 2

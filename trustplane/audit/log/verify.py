@@ -24,7 +24,11 @@ __all__ = ["Verified", "verify_against", "verify_log"]
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What was checked. ``open_requests`` have no decision (yet): running, or cut off by a crash."""
+    """What was checked. ``open_requests`` have no decision (yet): running, or cut off by a crash.
+
+    ``signed``: how many entries the newest checkpoint covers. Whoever can write to the files could have
+    changed those after it, and could have dropped newer checkpoints: see :func:`verify_against`.
+    """
 
     size: int
     root: bytes
@@ -34,6 +38,7 @@ class Verified(msgspec.Struct, frozen=True):
     contents: int
     unfinished_erasures: int
     keys: list[str]
+    signed: int
 
 
 class _Tree:
@@ -216,6 +221,7 @@ def verify_log(
         opened,
         len(erasures),
         [v.vkey for v in verifiers],
+        checkpoints[-1][0] if checkpoints else 0,
     )
 
 

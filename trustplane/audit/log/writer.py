@@ -36,6 +36,8 @@ __all__ = ["Ack", "Item", "Standing", "Writer"]
 MAX_BATCH = 1000
 """Steps per commit: past this, a flush costs less than a tenth of the hashing."""
 RETRY_SECONDS = 0.1
+POLL_SECONDS, POLLS = 0.002, 50
+"""After work the writer looks for more every 2 ms for 0.1 s before it sleeps until a caller wakes it."""
 
 
 class Ack:
@@ -105,20 +107,21 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._idle = False
         self._closed = False
+        self._attention = True  # not started, refusing or closed: look closer
         self.error: StoreError | None = None
 
     # ── callers' side ───────────────────────────────────────────────────────────────────────────────
 
     def put(self, item: Item) -> None:
         """Enqueue. Raises StoreError while the store refuses; blocks while the queue is full."""
-        if self.error is not None:
-            raise self.error
+        if self._attention:
+            if self.error is not None:
+                raise self.error
+            self._begin()
         queue = self.queue
         queue.append(item)
         if self._idle:
             self._wake.set()
-        elif self._thread is None:
-            self._begin()
         if len(queue) > self._limit:
             self._wait_for_room()
 
@@ -129,6 +132,7 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="trustplane-log", daemon=True)
                 self._thread.start()
+                self._attention = False
 
     def _wait_for_room(self) -> None:
         with self._room:
@@ -165,7 +169,7 @@ class Writer:
                 self.flush()
         finally:
             self._closed = True
-            self.error = StoreError("the log is closed")
+            self.error, self._attention = StoreError("the log is closed"), True
             self._wake.set()
             if self._thread is not None:
                 self._thread.join(10)
@@ -173,26 +177,30 @@ class Writer:
     # ── writer's side ───────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        queue = self.queue
+        queue, quiet = self.queue, 0
         while True:
             items: list[Item] = []
             while queue and len(items) < MAX_BATCH:
                 items.append(queue.popleft())
-            if not items:
-                if self._closed:
-                    return
+            if items:
+                quiet = 0
+                self._commit(items)
+                if len(queue) < self._limit:
+                    with self._room:
+                        self._room.notify_all()
+            elif self._closed:
+                return
+            elif quiet < POLLS:  # steps were here a moment ago: look again soon, callers need not wake us
+                quiet += 1
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
+                continue
+            else:
                 self._idle = True
                 if not queue:
                     self._wake.wait(0.5)
                 self._idle = False
                 self._wake.clear()
-                if not queue and self._on_commit is not None:
-                    self._on_commit()
-                continue
-            self._commit(items)
-            if len(queue) < self._limit:
-                with self._room:
-                    self._room.notify_all()
             if self._on_commit is not None:
                 self._on_commit()
 
@@ -202,14 +210,14 @@ class Writer:
         while batch.size:
             try:
                 first = self._store.append(batch)
-                if not self._closed:
-                    self.error = None
+                if self.error is not None and not self._closed:
+                    self.error, self._attention = None, False
                 break
             except StoreError as error:
                 if self._closed:
                     self._settle(items, 0, leaves, error)
                     return
-                self.error = error
+                self.error, self._attention = error, True
                 time.sleep(RETRY_SECONDS)
         self._settle(items, first, leaves, None)
 

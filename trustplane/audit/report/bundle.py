@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import zipfile
@@ -222,7 +221,7 @@ def _write(
     _sign(log, folder, files, languages, checkpoint, root)
     try:  # a bundle that does not hold is never published
         verify_bundle.check(folder, [vkey], list(witnesses))
-    except verify_bundle.Failure as error:
+    except verify_bundle.ProofError as error:
         index = int(error.place) if error.place.isdecimal() else None
         raise VerificationError(f"the bundle does not hold: {error}", cause=error.cause, index=index) from None
     return _result(made, folder, stop - start, vkey)
@@ -260,7 +259,7 @@ def archive(folder: Path, target: Path) -> None:
                 info.external_attr = 0o644 << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
                 file.writestr(info, path.read_bytes())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"the archive cannot be written: {error.strerror}") from None

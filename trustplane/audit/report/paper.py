@@ -28,7 +28,7 @@ _FACE_NUMBER = 2
 @functools.cache
 def _font_folder() -> Path:
     try:
-        import manimgx_fonts_cjk
+        import manimgx_fonts_cjk  # type: ignore[import-untyped]
     except ImportError:
         raise missing_extra("manimgx_fonts_cjk", "report") from None
     return Path(str(resources.files(manimgx_fonts_cjk)))

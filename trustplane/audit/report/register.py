@@ -17,11 +17,7 @@ MAX_BYTES = 1 << 20
 MAX_TEXT = 2000
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    pass
-
-
-class Party(_Table):
+class Party(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who: a controller, representative or data protection officer."""
 
     name: str = ""
@@ -29,7 +25,7 @@ class Party(_Table):
     contact: str = ""
 
 
-class Purpose(_Table):
+class Purpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One purpose, under the word that requests carry; ``basis`` such as ``6(1)(f)``, ``condition9`` ``9(2)(h)``."""
 
     name: str
@@ -41,7 +37,7 @@ class Purpose(_Table):
     retention_seconds: int = 0
 
 
-class Recipient(_Table):
+class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who receives data: the host that requests go to, the name, ``processor`` or ``controller``, the country."""
 
     host: str
@@ -52,7 +48,7 @@ class Recipient(_Table):
     contract: str = ""
 
 
-class Notice(_Table):
+class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The privacy notice in force."""
 
     date: str = ""
@@ -60,7 +56,7 @@ class Notice(_Table):
     address: str = ""
 
 
-class Assessment(_Table):
+class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The impact assessment: its date and digest, and the words that only people can supply."""
 
     date: str = ""
@@ -70,7 +66,7 @@ class Assessment(_Table):
     dpo_advice: str = ""
 
 
-class Statements(_Table):
+class Statements(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Statements in the operator's own words, each answering one duty."""
 
     access: str = ""
@@ -86,7 +82,7 @@ class Statements(_Table):
     transfers: str = ""
 
 
-class Register(_Table):
+class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All that an operator can declare; each field may be left out, and then the report says so."""
 
     controller: Party = Party()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import string
+import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from trustplane.guard.text.normal import fold_character
+from trustplane.guard.text.normal import fold_character, latin
 from trustplane.guard.text.restore import Pseudonyms
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ _SUSPECT = re.compile(r"[0-9@:_-]|A(?:KIA|SIA|Iza)|eyJ")
 _WORD = re.compile(r"[^\s|]+")
 _DIGIT = re.compile(r"[0-9]")
 _NUMBER = "+-.0123456789eE"
+_ALNUM = string.ascii_letters + string.digits
 _HEADER = "-----BEGIN"
 
 
@@ -38,13 +42,16 @@ def _view(text: str) -> str:
     return "".join(_shown(c) for c in text)
 
 
+@lru_cache(maxsize=4096)
 def _shown(character: str) -> str:
-    plain = fold_character(character)
+    plain = fold_character(character)[:1]
     if not plain:
         return "x"
-    if plain[0] == "|":
-        return "/"
-    return plain[0] if plain[0].isascii() else "|"
+    if plain.isascii():
+        return "/" if plain == "|" else plain
+    if latin(plain) != plain:  # a CJK character
+        return "|"
+    return "x" if unicodedata.category(plain)[0] in "LMN" else "|"
 
 
 def _spaced_start(view: str) -> int:
@@ -59,14 +66,15 @@ def _spaced_start(view: str) -> int:
         if last and not ended:
             cut = position
             continue
-        if not digits and len(word) > 5:
-            break
         follows = None if last else words[len(words) - back][1]
         unknown = follows is None or (back == 1 and not ended)
-        if len(view) - position > SPACED:
+        if len(view) - position - len(word) > SPACED:
             break
-        if digits or (len(word) <= 3 and (unknown or (follows is not None and _DIGIT.search(follows)))):
+        short = 0 < len(word) - len(word.rstrip(_ALNUM)) <= 3  # its last letters, as in ``mail:AB``
+        if digits or (short and (unknown or (follows is not None and _DIGIT.search(follows)))):
             cut = position
+        if not digits and len(word) > 5:
+            break
     return cut
 
 
