@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from trustplane.cli.console import JsonFlag, emit, talk
-from trustplane.errors import InputError, PurposeNotAllowed, TrustplaneError, VerificationError
+from trustplane.errors import InputError, PurposeNotAllowed, TrustplaneError
 
 __all__ = ["register"]
 
@@ -231,14 +231,16 @@ def _erase(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, An
 
 
 def _report(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    from trustplane.audit.report import verify_bundle, write_bundle
+    from trustplane.audit.report import write_bundle
+    from trustplane.audit.report.verify_bundle import ProofError, check
 
     plane.log.checkpoint()
     target = folder / "report"
     bundle = write_bundle(plane.log, target)
     vkey = plane.log.keys.history[0]
-    verify_bundle(target, key=vkey)
-    say(f"   {sum(bundle.sentences.values())} sentences: {_classes(bundle.sentences)}; all verified offline")
+    found = check(target, [vkey])
+    say(f"   {sum(bundle.sentences.values())} sentences ({_classes(bundle.sentences)})")
+    say(f"   all checked offline from {found['stop'] - found['start']} disclosed entries and one public key")
     broken = folder / "report-with-one-byte-flipped"
     shutil.copytree(target, broken)
     path = broken / "entries.jsonl"
@@ -247,12 +249,11 @@ def _report(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, A
     data[place] ^= 0x02
     path.write_bytes(bytes(data))
     try:
-        verify_bundle(broken, key=vkey)
-    except VerificationError as error:
-        say(f"   one byte flipped in a copy: {error.message} (cause: {error.cause})")
-    else:
-        raise TrustplaneError("the demo's claim does not hold: the flipped byte is noticed")
-    return {"sentences": bundle.sentences, "flipped_byte_named": True}
+        check(broken, [vkey])
+    except ProofError as error:
+        say(f"   one byte flipped in a copy, and the verifier says: {error}")
+        return {"sentences": bundle.sentences, "flipped_byte_named": str(error)}
+    raise TrustplaneError("the demo's claim does not hold: the flipped byte is noticed")
 
 
 def _classes(sentences: dict[str, int]) -> str:

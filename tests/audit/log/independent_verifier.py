@@ -216,7 +216,7 @@ def verify(folder, origin, vkeys):
     checkpoints = rows(folder, "log.db", "SELECT size, note FROM checkpoints ORDER BY size")
     heads = rows(folder, "log.db", "SELECT size, root FROM head")
     tiles = {(lv, i): h for lv, i, h in rows(folder, "log.db", "SELECT level, idx, hashes FROM tiles")}
-    trusted, pending = list(vkeys), {size: note for size, note in checkpoints}
+    trusted, pending = list(vkeys), dict(checkpoints)
     leaves, steps, decided, opened, announced, missing = [], {}, 0, [], set(), None
 
     for index, data, public, salt, commitments, stored in read_entries(folder):

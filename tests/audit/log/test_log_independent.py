@@ -5,7 +5,7 @@ import sqlite3
 
 import independent_verifier
 import pytest
-from conftest import EVERY_MODE, ORIGIN, trusted_keys, verify
+from conftest import EVERY_MODE, ORIGIN, verify
 from test_log_mutation import Copy, damage, flipped, original  # noqa: F401 - fixtures
 
 from trustplane.audit.log.keys import Keys

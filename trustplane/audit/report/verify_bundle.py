@@ -31,7 +31,7 @@ WRONG = ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, Sto
 class ProofError(Exception):
     """What does not hold: the file, the sentence or entry, and the cause."""
     def __init__(self, file: Any, cause: Any, place: Any = "") -> None:
-        super().__init__(f"{file}: {place + ': ' if place else ''}{cause}")
+        super().__init__(f"{file}: {place}{': ' if place != '' else ''}{cause}")
         self.file, self.cause, self.place = file, cause, str(place)
 
 # ── Ed25519 (RFC 8032 sections 5.1 and 6), verification only ──
@@ -135,8 +135,8 @@ def note(text: Any, keys: Any, file: Any) -> Any:
         name, _, data = line.removeprefix("— ").partition(" ")
         raw = b64(data, file)
         fits = [k for k in keys if (k.name, k.id) == (name, raw[:4])]
-        if not line.startswith("— ") or not fits:
-            raise ProofError(file, "a signature of a key that is not trusted", name)
+        if not line.startswith("— ") or not fits or fits[0] in signed:
+            raise ProofError(file, "a signature of a key that is not trusted, or twice of one", name)
         if not fits[0].check(body + "\n", raw[4:]):
             raise ProofError(file, "a wrong signature", name)
         signed.append(fits[0])
@@ -422,6 +422,8 @@ def _check(folder: Any, keys: Any, witnesses: Any) -> Any:
         raise ProofError("range-proof.txt", "malformed")
     rows, leaves, trusted = entries(folder, files["entries.jsonl"], start, stop - start, origin, trusted)
     found = range_root(leaves, start, size, [b64(h, "range-proof.txt") for h in hashes])
+    if trusted[-1].text not in [k.text for k in own]:
+        raise ProofError("keys.txt", "does not list the key that signs")
     if (number, root) != (str(size), base64.b64encode(found).decode()):
         raise ProofError("checkpoint.txt", "the disclosed entries do not lead to its root")
     # 2, 3. signatures
