@@ -53,7 +53,10 @@ def _check(value: Any, depth: int) -> bool:
             astral = _check(item, depth + 1) or astral
         return astral
     if kind is list or kind is tuple:
-        return any([_check(item, depth + 1) for item in value])
+        astral = False
+        for item in value:
+            astral = _check(item, depth + 1) or astral
+        return astral
     if kind is float:
         _bad("a float", "write a fraction as an integer with the unit in its key, such as epsilon_micro")
     _bad(f"a {kind.__name__}")

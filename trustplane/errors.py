@@ -49,7 +49,7 @@ class InputError(TrustplaneError):
     exit_code = 2
 
 
-class Refused(TrustplaneError):
+class Refused(TrustplaneError):  # noqa: N818 - the word of the field
     """A rule says no: blocked, over budget, not allowed."""
 
     exit_code = 3

@@ -46,7 +46,10 @@ def test_the_ledgers_verbs(plane):
     )  # fmt: skip
     assert registered["dataset"] == "wards" and registered["entry"] > 0
     run("lineage", "register", "model", "m1", "--digest", COMMITMENT, "--plane", plane)
-    assert "wards → m1 for 质量管理" in run("ledger", "use", "wards", "m1", "--purpose", "质量管理", "--plane", plane).stdout
+    assert (
+        "wards → m1 for 质量管理"
+        in run("ledger", "use", "wards", "m1", "--purpose", "质量管理", "--plane", plane).stdout
+    )
     refused = run("ledger", "use", "wards", "m1", "--purpose", "ads", "--plane", plane, "--json", code=3)
     assert json.loads(refused.stdout)["error"] == "PurposeNotAllowed" and "hint:" in refused.stderr
     forward = json.loads(run("lineage", "trace", "wards", "--plane", plane, "--json").stdout)
@@ -56,7 +59,20 @@ def test_the_ledgers_verbs(plane):
     assert shown == [
         {"dataset": "wards", "epsilon_micro": 0, "limit_micro": 1_500_000, "delta_exp": 5, "reservations": 0}
     ]
-    run("budget", "set", "wards", "--epsilon", "9", "--commitment", COMMITMENT, "--purpose", "x", "--plane", plane, code=2)
+    run(
+        "budget",
+        "set",
+        "wards",
+        "--epsilon",
+        "9",
+        "--commitment",
+        COMMITMENT,
+        "--purpose",
+        "x",
+        "--plane",
+        plane,
+        code=2,
+    )
     for path in Path(plane).glob("ledger.db*"):
         path.unlink()
     assert "rebuild" in run("budget", "show", "--plane", plane, code=4).stderr
@@ -66,7 +82,19 @@ def test_the_ledgers_verbs(plane):
 
 @pytest.mark.parametrize("epsilon", ["two", "nan", "inf", "0", "-1", "1.0000001", "1e99"])
 def test_a_bad_limit_is_bad_input(plane, epsilon):
-    run("budget", "set", "d", f"--epsilon={epsilon}", "--commitment", COMMITMENT, "--purpose", "x", "--plane", plane, code=2)
+    run(
+        "budget",
+        "set",
+        "d",
+        f"--epsilon={epsilon}",
+        "--commitment",
+        COMMITMENT,
+        "--purpose",
+        "x",
+        "--plane",
+        plane,
+        code=2,
+    )
 
 
 def test_bad_settings_and_folders_are_bad_input(tmp_path, plane):

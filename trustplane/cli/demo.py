@@ -114,8 +114,6 @@ def _serving(app: Any) -> Iterator[str]:
 
 
 def _proxy(plane: Any, _folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    import json
-
     import httpx
 
     from trustplane.guard.proxy import standin
@@ -144,8 +142,8 @@ def _text_of(stream: str) -> str:
     parts = []
     for line in stream.splitlines():
         if line.startswith("data: ") and line != "data: [DONE]":
-            for choice in json.loads(line[6:]).get("choices", []):
-                parts.append(choice.get("delta", {}).get("content") or "")
+            choices = json.loads(line[6:]).get("choices", [])
+            parts += [choice.get("delta", {}).get("content") or "" for choice in choices]
     return "".join(parts)
 
 

@@ -9,7 +9,6 @@ log and is refused; :meth:`EmbeddedLedger.rebuild` makes it anew from the log.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -22,6 +21,7 @@ from typing import Any
 
 from trustplane.errors import BudgetExceeded, InputError, LedgerError, PurposeNotAllowed, StoreError
 from trustplane.lineage import state
+from trustplane.lock import held
 from trustplane.ports import Accountant, Dataset, Journal, Mechanism, Model, Reservation, Spent, Usage
 from trustplane.step import Step
 
@@ -99,10 +99,10 @@ class EmbeddedLedger:
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:
         """Hold the ledger: nobody else in any process, and the file is what the log says."""
-        with self._thread_lock:
-            handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._pid != os.getpid():  # forked: another thread of the parent may hold its lock for ever
+            self._thread_lock = threading.RLock()
+        with self._thread_lock, held(self.path.with_suffix(".lock")):
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
                 db = self._connect()
                 self._settle(db)
                 yield db
@@ -114,8 +114,6 @@ class EmbeddedLedger:
                 raise LedgerError(f"the ledger's file: {type(error).__name__}", stage="open", hint=REBUILD) from None
             except (ValueError, KeyError, TypeError) as error:  # a row that is not what this class wrote
                 raise LedgerError("a row of the ledger's file is malformed", stage="open", hint=REBUILD) from error
-            finally:
-                os.close(handle)
 
     def _wrong(self, why: str) -> LedgerError:
         return LedgerError(f"refused: {why}", stage="check", hint=REBUILD)
@@ -415,9 +413,7 @@ class EmbeddedLedger:
         ledger.path, ledger._journal, ledger._accountant = path, journal, accountant
         ledger._thread_lock, ledger._db, ledger._pid = threading.RLock(), None, os.getpid()
         ledger._inode = 0
-        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with held(path.with_suffix(".lock")):
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
             db = ledger._connect()
@@ -433,8 +429,6 @@ class EmbeddedLedger:
                         stage="rebuild",
                         hint="trustplane log verify says where the log was changed",
                     )
-        finally:
-            os.close(handle)
         return ledger
 
     def close(self) -> None:

@@ -324,7 +324,9 @@ def test_the_folder_holds_nothing_else(copy: Path, rich: Bundle) -> None:
     check(copy, [rich.vkey])
 
 
-@pytest.mark.parametrize("data", [b"[" * 200_000, b'{"a":1}', b"[]", b"null", b'{"a":1e999}', b"\xff\xfe", b"9" * 10_000])
+@pytest.mark.parametrize(
+    "data", [b"[" * 200_000, b'{"a":1}', b"[]", b"null", b'{"a":1e999}', b"\xff\xfe", b"9" * 10_000]
+)
 def test_hostile_files_only_fail(data: bytes, tmp_path: Path) -> None:
     log = some_log()
     bundle = write_bundle(log, tmp_path / "b", languages=("en",))

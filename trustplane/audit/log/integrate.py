@@ -66,6 +66,8 @@ def integrate(store: Store, upto: int | None = None) -> tuple[Head, dict[tuple[i
                 add(level + 1, at // TILE - 1, root)
         return at
 
+    if _root(load, old.size) != old.root:  # never sign on top of a tree that was changed
+        raise VerificationError("the stored tree is not the one that was built", cause="head", index=old.size - 1)
     size = old.size
     for row in store.rows(old.size, 2**62 if upto is None else upto):
         if row.first > size or len(row.leaves) != 32 * row.size:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -66,6 +65,7 @@ class AuditLog:
         self._last_integration = time.monotonic()
         self._newest: tuple[Checkpoint, str] | None = None
         self._signing = threading.RLock()
+        self._warned = ""
         self._index_key = store.index_key()
         self._named: weakref.WeakValueDictionary[str, Request] = weakref.WeakValueDictionary()
         self.writer = Writer(store, self.origin, limit=queue_steps, on_commit=self._after_commit)
@@ -219,12 +219,16 @@ class AuditLog:
 
     def _after_commit(self) -> None:
         """Integrate now and then, from the writer's thread; whoever else does it already saves the work."""
-        if time.monotonic() - self._last_integration >= self._checkpoint_seconds:
-            self._last_integration = time.monotonic()
-            # whoever asks for a checkpoint meets the same error; the writer's thread must live on
-            with contextlib.suppress(TrustplaneError):
-                if self.store.size() > (head.size if (head := self.store.head()) else 0):
-                    self._integrate(wait=False, full=True)
+        if time.monotonic() - self._last_integration < self._checkpoint_seconds:
+            return
+        self._last_integration = time.monotonic()
+        try:
+            if self.store.size() > (head.size if (head := self.store.head()) else 0):
+                self._integrate(wait=False, full=True)
+        except TrustplaneError as error:  # steps go on; a checkpoint or receipt that is asked for will raise
+            if self._warned != error.message:
+                self._warned = error.message
+                sys.stderr.write(f"trustplane: no checkpoint was signed: {error.message}\n")
 
     def _integrate(self, *, wait: bool, full: bool) -> None:
         # the writer's thread must not wait for a thread that holds the lock and waits for the writer

@@ -9,7 +9,6 @@ ciphertext under such a secret, so that what SQLite leaves of it in free space s
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -23,6 +22,7 @@ from typing import Any
 
 from trustplane.audit.log.store import Batch, ContentRow, Head, KeyRow, Row
 from trustplane.errors import StoreError
+from trustplane.lock import held
 
 __all__ = ["SqliteStore"]
 
@@ -84,11 +84,10 @@ class SqliteStore:
         self._write = threading.RLock()
         self._read = threading.RLock()
         self._connections: dict[str, sqlite3.Connection] = {}
-        self._handles: set[int] = set()
         _stores.add(self)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._write, self._locked("commit.lock"):
+            with self._write, held(self.folder / "commit.lock"):
                 for name, schema in (("log", _LOG), ("keys", _KEYS), ("content", _CONTENT)):
                     self._connect(name).executescript(schema)
                 self._connect("keys").execute(
@@ -113,9 +112,6 @@ class SqliteStore:
 
     def _after_fork_in_child(self) -> None:
         self._write, self._read = threading.RLock(), threading.RLock()
-        for handle in self._handles:  # else a lock that the parent took would last as long as the child
-            os.close(handle)
-        self._handles.clear()
 
     def _disconnect(self) -> None:
         for connection in self._connections.values():
@@ -139,27 +135,6 @@ class SqliteStore:
         return found
 
     @contextmanager
-    def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
-        try:
-            with _handles_lock:
-                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                self._handles.add(handle)
-        except OSError as error:
-            raise StoreError(f"the store's folder cannot be used: {error.strerror}") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-        finally:
-            with _handles_lock:
-                if handle in self._handles:  # not in a child that was forked in here
-                    self._handles.discard(handle)
-                    os.close(handle)
-
-    @contextmanager
     def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
         connection = self._connect(name)
         connection.execute("BEGIN IMMEDIATE")
@@ -181,7 +156,7 @@ class SqliteStore:
     @contextmanager
     def _changing(self, what: str) -> Iterator[None]:
         try:
-            with self._write, self._locked("commit.lock"):
+            with self._write, held(self.folder / "commit.lock"):
                 yield
         except sqlite3.Error as error:
             raise _clear(error, what) from None
@@ -282,8 +257,8 @@ class SqliteStore:
     @contextmanager
     def integration(self, *, wait: bool) -> Iterator[bool]:
         """See :class:`trustplane.audit.log.store.Store`."""
-        with self._locked("integrate.lock", wait=wait) as held:
-            yield held
+        with held(self.folder / "integrate.lock", wait=wait) as taken:
+            yield taken
 
     def meta(self, name: str, default: str | None = None) -> str | None:
         """See :class:`trustplane.audit.log.store.Store`."""
@@ -382,8 +357,6 @@ def _until(once: Callable[[], bool], *, seconds: float) -> bool:
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
 _forks = threading.Lock()
 """One fork at a time; held from before a fork until after it."""
-_handles_lock = threading.Lock()
-"""Held while a lock file is opened or closed, so that a child knows every handle that it inherits."""
 _still: list[SqliteStore] = []
 
 
@@ -392,11 +365,9 @@ def _before_fork() -> None:
     for store in list(_stores):
         store._before_fork()
         _still.append(store)
-    _handles_lock.acquire()
 
 
 def _after_fork(in_child: bool) -> None:
-    _handles_lock.release()
     for store in _still:
         store._after_fork_in_child() if in_child else store._after_fork_in_parent()
     _still.clear()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from trustplane.audit.log.note import COSIGN, Checkpoint, Key, Verifier
 from trustplane.audit.log.tree import verify_consistency
 from trustplane.errors import InputError, StoreError, VerificationError
+from trustplane.lock import held
 
 __all__ = ["Witness"]
 
@@ -42,15 +41,6 @@ class Witness:
             os.close(handle)
         temporary.rename(path)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
     def seen(self) -> dict[str, tuple[int, str]]:
         """Return per origin the size and root (hex) cosigned last."""
         path = self.folder / "seen.json"
@@ -78,7 +68,7 @@ class Witness:
             VerificationError: cause ``forked``, ``rolled-back``, or one of the signature.
         """
         checkpoint, _ = Checkpoint.verify(text, trusted, origin)
-        with self._lock():
+        with held(self.folder / "lock"):
             seen = self.seen()
             if origin in seen:
                 size, root = seen[origin]

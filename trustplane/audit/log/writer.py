@@ -130,7 +130,7 @@ class Writer:
             if self._closed:
                 raise StoreError("the log is closed")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="trustplane-log", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="trustplane-log", daemon=True)
                 self._thread.start()
                 self._attention = False
 
@@ -175,6 +175,15 @@ class Writer:
                 self._thread.join(10)
 
     # ── writer's side ───────────────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        """Run; whatever ends the thread against its will makes every later call fail, none may hang."""
+        try:
+            self._run()
+        except BaseException as error:
+            self.error = StoreError(f"the log's writer stopped: {type(error).__name__}", hint="please report this")
+            self._attention = True
+            raise
 
     def _run(self) -> None:
         queue, quiet = self.queue, 0

@@ -328,7 +328,8 @@ def page(text: Any, given: Any, language: Any, file: Any) -> None:
 
 def exact(data: Any, name: Any) -> Any:  # read JSON that is in its one canonical form
     value = json.loads(data)
-    if json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() != data:
+    plain = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    if type(value) is not dict or plain.encode() != data:
         raise ProofError(name, "not in canonical form")
     return value
 
@@ -404,9 +405,8 @@ def _check(folder: Any, keys: Any, witnesses: Any) -> Any:
         if here[name] is False or (here[name] > MAX_FILE and name != "entries.jsonl"):
             raise ProofError(name, "not a plain file, or too large")
     data = {name: (folder / name).read_bytes() for name in want - {"entries.jsonl"}}
-    for name in sorted(data):
-        if sha(data[name]).hex() != files[name]:
-            raise ProofError(name, "its digest is not that of the manifest")
+    if wrong := [name for name in sorted(data) if sha(data[name]).hex() != files[name]]:
+        raise ProofError(wrong[0], "its digest is not that of the manifest")
     # 4. the released words
     if files["catalogue.json"] != CATALOGUE:
         raise ProofError("catalogue.json", "not the catalogue that this verifier knows")
