@@ -185,7 +185,7 @@ def test_a_missing_glyph_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(
         module, "load_catalogue", lambda: type(catalogue)(data, hashlib.sha256(data).hexdigest(), json.loads(data))
     )
-    with pytest.raises(InputError, match="cannot be set.*😀"):
+    with pytest.raises(InputError, match=r"cannot be set.*😀"):
         write_bundle(memory_log(), tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
 
@@ -293,7 +293,7 @@ def test_dropped_doubled_and_moved_entries_are_caught(tmp_path: Path) -> None:
         [*lines, lines[-1]],
         lines[:9] + lines[10:],
         [*lines[:9], lines[10], lines[9], *lines[11:]],
-    ):  # noqa: E501
+    ):
         path.write_bytes(b"".join(made))
         resign(bundle.path, log)
         assert refused(bundle.path, bundle.vkey).file in {"entries.jsonl", "checkpoint.txt"}
@@ -381,7 +381,7 @@ def test_the_verifier_runs_alone(rich: Bundle, tmp_path: Path) -> None:
     assert done.returncode == 5 and json.loads(done.stdout)["file"] == "register.json"
     source = (rich.path / "verify_bundle.py").read_text()
     assert len(source.splitlines()) < 500
-    imports = set(re.findall(r"^(?:import|from) (\w+)", source, re.M))
+    imports = set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE))
     assert imports <= sys.stdlib_module_names and not imports & {"socket", "urllib", "http", "ssl", "subprocess"}
 
 
@@ -421,3 +421,38 @@ def test_a_pdf_opens(rich: Bundle) -> None:
     reader = pypdf.PdfReader(io.BytesIO((rich.path / "report.en.pdf").read_bytes()))
     assert reader.metadata.title == "GDPR audit report"
     assert len(reader.pages) > 3
+
+
+def test_the_register_of_the_docs_is_complete(tmp_path: Path) -> None:
+    docs = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "report.md").read_text("utf-8")
+    text = re.search(r"```toml\n(.*?)```", docs, re.DOTALL)[1]
+    log = some_log()
+    bundle = write_bundle(log, tmp_path / "b", register=write_register(tmp_path, text))
+    left = {ident for ident, s in sentences(bundle.path).items() if s["class"] == "E0"}
+    assert left <= {"scope-5", "5-1-c-1", "15-1-h", "32-1-d", "32-1-d-2", "35-11"}
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    import trustplane
+    from trustplane.cli import report, verify
+    from trustplane.errors import VerificationError
+
+    with trustplane.open(tmp_path / "plane", environ={}) as plane, plane.request(input="x", purpose="p") as request:
+        request.decide("y")
+    app = typer.Typer()
+    report.register(app)
+    verify.register(app)
+    run = CliRunner().invoke
+    out = str(tmp_path / "out")
+    done = run(app, ["report", "gdpr", "--plane", str(tmp_path / "plane"), "--out", out, "--json"])
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    done = run(app, ["verify", out, "--key", data["key"], "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["ok"]
+    (tmp_path / "out" / "report.json").write_text("{}")
+    done = run(app, ["verify", out, "--key", data["key"]])
+    assert isinstance(done.exception, VerificationError) and done.exception.exit_code == 5
+    assert isinstance(run(app, ["verify", str(tmp_path / "absent")]).exception, InputError)

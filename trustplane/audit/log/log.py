@@ -79,13 +79,9 @@ class AuditLog:
                 except TrustplaneError as error:
                     sys.stderr.write(f"trustplane: closing the log at exit: {error.message}\n")
 
-        def after_fork() -> None:
-            if (log := me()) is not None:  # the thread that held the lock is not in the child
-                log._signing = threading.RLock()
-
         self._at_exit = at_exit
         atexit.register(at_exit)
-        os.register_at_fork(after_in_child=after_fork)
+        _fork_between_signatures(self)
         self._note_mode()
 
     @classmethod
@@ -307,3 +303,24 @@ class AuditLog:
     def owner_of(self, subject: str) -> bytes:
         """Return the keyed digest of a subject."""
         return seal.owner_of(self._index_key, subject)
+
+
+def _fork_between_signatures(log: AuditLog) -> None:
+    """Fork while no thread signs: a child would wait forever for the cryptography library's own locks."""
+    me = weakref.ref(log)
+    held: list[AuditLog] = []
+
+    def before() -> None:
+        if (log := me()) is not None:
+            log._signing.acquire()
+            held.append(log)
+
+    def in_parent() -> None:
+        while held:
+            held.pop()._signing.release()
+
+    def in_child() -> None:
+        while held:
+            held.pop()._signing = threading.RLock()
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)

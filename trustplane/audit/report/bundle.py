@@ -129,6 +129,7 @@ def _checkpoint(log: AuditLog, at: str | None, witnesses: Sequence[str]) -> tupl
     The ML-DSA line is left out: it differs each time, and the offline verifier cannot check it.
     """
     log.flush()
+    log.keys.refresh()
     if at is None:
         kept = log.store.checkpoints()
         text = kept[-1][1] if kept and kept[-1][0] == log.store.size() else log.checkpoint()[1]

@@ -20,6 +20,10 @@ OPS = frozenset(
 
 def walk(value: Any, path: str) -> list[Any]:
     """Return the values at ``path``; lists on the way and at the end are spread, what is absent is left out."""
+    if "." not in path and type(value) is dict:
+        only = value.get(path, [])
+        if type(only) is not list:
+            return [only]  # the same, faster
     found = [value]
     for name in path.split("."):
         spread = [inner for item in found for inner in (item if isinstance(item, list) else [item])]
@@ -65,22 +69,25 @@ def holds(values: Sequence[Any], operator: str, wanted: Sequence[Any]) -> bool:
 
 
 class Rows:
-    """The covered entries as dictionaries, with their ``index``; equality filters use an index made once."""
+    """The covered entries as dictionaries, with their ``index``; filters by value use an index made once."""
 
     def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
         self.rows = list(rows)
         self._found: dict[str, dict[Any, list[dict[str, Any]]]] = {}
 
-    def equal(self, path: str, wanted: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return the rows that have one of ``wanted`` at ``path``, in order."""
+    def matching(self, path: str, operator: str, wanted: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return the rows where some value at ``path`` equals one of ``wanted``, or begins with it, in order."""
         if path not in self._found:
             index: dict[Any, list[dict[str, Any]]] = {}
             for row in self.rows:
                 for value in {(type(v), v) for v in walk(row, path) if not isinstance(v, dict)}:
                     index.setdefault(value, []).append(row)
             self._found[path] = index
+        known = self._found[path]
         keys = {(type(item), item) for item in wanted}
-        parts = [self._found[path].get(key, []) for key in keys]
+        if operator == "prefix":
+            keys = {key for key in known if holds([key[1]], operator, wanted)}
+        parts = [known[key] for key in keys if key in known]
         if len(parts) == 1:
             return parts[0]
         unique = {row["index"]: row for part in parts for row in part}
@@ -89,11 +96,12 @@ class Rows:
     def select(self, where: Sequence[Sequence[Any]], scope: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the rows that meet every condition."""
         found: list[dict[str, Any]] | None = None
-        ordered = sorted(where, key=lambda c: (c[1] not in ("=", "in"), c[0] == "action" or c[0] == "kind"))
+        quick = ("=", "in", "prefix")
+        ordered = sorted(where, key=lambda c: (c[1] not in quick, c[1] == "prefix", c[0] in ("action", "kind")))
         for path, operator, reference in ordered:
             wanted = resolve(reference, scope)
-            if found is None and operator in ("=", "in"):
-                found = self.equal(path, wanted)
+            if found is None and operator in quick:
+                found = self.matching(path, operator, wanted)
             else:
                 source = self.rows if found is None else found
                 found = [row for row in source if holds(walk(row, path), operator, wanted)]

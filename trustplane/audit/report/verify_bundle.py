@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 CATALOGUE = "f5e7cea5d70a62e1230b62fee86332a9c4b8acbf41407ee4963c96746a5ebb4d"  # SHA-256 of the words and duties
-STYLE = "658708d0459c9971e01d64b113b49b91666d48b37c6c92dd9c3acffc91f189ea"  # SHA-256 of the style: none that hides
+STYLE = "c3f21c4b63f2b45a2a954bcb084efea8ddada3a11ba17f9d761ca6f95c87b9aa"  # SHA-256 of the style: none that hides
 MAX_FILE, MAX_LINE, MAX_EACH = 256 << 20, 4 << 20, 2000
 ALWAYS = ("README.txt", "catalogue.json", "checkpoint.txt", "entries.jsonl", "keys.txt", "range-proof.txt",
           "register.json", "report.json", "verify_bundle.py")
@@ -84,8 +84,7 @@ def tree(leaves: Any) -> Any:  # return the root over leaf hashes
         level = [sha(b"\x01", *level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
 
-def range_root(leaves: Any, start: Any, size: Any, proof: Any) -> Any:
-    """Return the root that the leaves from ``start`` on and the hashes beside them lead to."""
+def range_root(leaves: Any, start: Any, size: Any, proof: Any) -> Any:  # the root they lead to
     end, rest = start + len(leaves), list(proof)
 
     def walk(low: Any, high: Any) -> Any:
@@ -120,13 +119,11 @@ class Key:
         if self.id.hex() != ident or self.kind not in (b"\1", b"\4") or len(self.public) != 32:
             raise ProofError(file, "not an Ed25519 verifier key, or one whose id does not fit")
 
-    def check(self, body: Any, signature: Any) -> Any:
-        """Say whether a signature over a note fits; a witness signs a time as well."""
+    def check(self, body: Any, signature: Any) -> Any:  # what was found, or ProofError
         at = f"cosignature/v1\ntime {int.from_bytes(signature[:8], 'big')}\n" if self.kind == b"\4" else ""
         return ed25519(self.public, (at + body).encode(), signature[8:] if at else signature)
 
-def note(text: Any, keys: Any, file: Any) -> Any:
-    """Return the body of a signed note and the keys of ``keys`` that signed it; unknown signers are refused."""
+def note(text: Any, keys: Any, file: Any) -> Any:  # body and signers; unknown signers are refused
     body, found, tail = text.rpartition("\n\n")
     if not found or not body or not tail.endswith("\n"):
         raise ProofError(file, "not a signed note")
@@ -144,6 +141,8 @@ def note(text: Any, keys: Any, file: Any) -> Any:
 
 # ── the query language ──
 def at(value: Any, path: Any) -> Any:  # return the values at a path; lists are spread
+    if "." not in path and type(value) is dict and not isinstance(value.get(path, []), list):
+        return [value[path]]  # the same, faster
     found = value if isinstance(value, list) else [value]
     for name in path.split("."):
         nodes = [node[name] for node in found if isinstance(node, dict) and name in node]
@@ -171,18 +170,19 @@ class Log:
         self.rows: Any = rows
         self.index: Any = {}
 
-    def where(self, conditions: Any, scope: Any) -> Any:
-        """Return the rows that meet every condition, from an index where a condition is an equality."""
+    def where(self, conditions: Any, scope: Any) -> Any:  # the rows that meet every condition
         rows, rest = None, []
         for path, op, wanted in conditions:
             wanted = refer(wanted, scope)
-            if op in ("=", "in"):
+            if op in ("=", "in", "prefix"):
                 if path not in self.index:
                     made = self.index[path] = dict[Any, Any]()
                     for place, row in enumerate(self.rows):
                         for value in {typed(v) for v in at(row, path) if not isinstance(v, dict)}:
                             made.setdefault(value, []).append(place)
-                found = set().union(*(self.index[path].get(typed(w), ()) for w in wanted))
+                keys = map(typed, wanted) if op != "prefix" else [
+                    key for key in self.index[path] if meets(key[1:], op, wanted)]
+                found = set().union(*(self.index[path].get(key, ()) for key in keys))
                 rows = found if rows is None else rows & found
             else:
                 rest.append((path, op, wanted))
@@ -308,11 +308,10 @@ def sentences(catalogue: Any, log: Any, scope: Any, languages: Any) -> Any:  # r
 
 # ── the checks ──
 TAG = re.compile(r"</?(?:html|head|meta|title|style|body|header|footer|main|section|h1|h2|h3|p|a|b|bdi|code|pre|span"
-                 r"|table|thead|tbody|tr|th|td|div)(?: (?:(?:lang|class|id|data-(?:id|badge)|scope|charset|name|content)="
-                 r'"[^"<>]*"|href="#[^"<>]*"|http-equiv="Content-Security-Policy"))*>')
+                 r"|table|thead|tbody|tr|th|td|div)(?: (?:(?:lang|class|id|data-id|data-badge|scope|charset|name"
+                 r'|content)="[^"<>]*"|href="#[^"<>]*"|http-equiv="Content-Security-Policy"))*>')
 
-def page(text: Any, given: Any, language: Any, file: Any) -> None:
-    """Check that a page holds each sentence once, word for word, and nothing that runs, loads or hides."""
+def page(text: Any, given: Any, language: Any, file: Any) -> None:  # holds each sentence once, nothing else
     if TAG.sub("", text.removeprefix("<!doctype html>\n")).count("<"):
         raise ProofError(file, "a tag or attribute that no report has")
     style = re.findall("<style>(.*?)</style>", text, re.DOTALL)
@@ -370,8 +369,7 @@ def entries(folder: Any, want: Any, start: Any, count: Any, origin: Any, keys: A
         raise ProofError(name, "entries are missing, or the digest is not that of the manifest", start + len(rows))
     return rows, leaves, keys
 
-def succession(row: Any, keys: Any, origin: Any) -> Any:
-    """Follow a change of the log's key: the first old and the first new key sign it."""
+def succession(row: Any, keys: Any, origin: Any) -> Any:  # old and new key sign it
     text = base64.b64decode("".join(row["facts"]["note"]), validate=True).decode()
     lines = text.partition("\n\n")[0].split("\n")
     old, new = (Key(next(t for t in lines if t.startswith(w))[4:], "entries.jsonl") for w in ("old ", "new "))
@@ -405,8 +403,8 @@ def _check(folder: Any, keys: Any, witnesses: Any) -> Any:
         if here[name] is False or (here[name] > MAX_FILE and name != "entries.jsonl"):
             raise ProofError(name, "not a plain file, or too large")
     data = {name: (folder / name).read_bytes() for name in want - {"entries.jsonl"}}
-    if wrong := [name for name in sorted(data) if sha(data[name]).hex() != files[name]]:
-        raise ProofError(wrong[0], "its digest is not that of the manifest")
+    if changed := [name for name in sorted(data) if sha(data[name]).hex() != files[name]]:
+        raise ProofError(changed[0], "its digest is not that of the manifest")
     # 4. the released words
     if files["catalogue.json"] != CATALOGUE:
         raise ProofError("catalogue.json", "not the catalogue that this verifier knows")
