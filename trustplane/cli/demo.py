@@ -28,6 +28,35 @@ SECRETS = (
     "李静雯", "11010519491231002X", "13800138000", "lijingwen@example.cn",
 )  # fmt: skip
 
+REGISTER = """# Declarations of a controller that does not exist, for the demo.
+security = ["Disk encryption", "Access on a need-to-know basis"]
+
+[controller]
+name = "Example Bank (fictional) 示例银行"
+address = "1 Example Street, Example City"
+contact = "privacy@bank.example"
+
+[dpo]
+name = "Dr. Ada Muster"
+contact = "dpo@bank.example"
+
+[[purposes]]
+name = "credit decision"
+basis = "6(1)(b)"
+subjects = ["applicants"]
+categories = ["identity", "income"]
+retention_days = 30
+
+[[recipients]]
+host = "api.model.example"
+name = "Model AG (fictional)"
+role = "processor"
+country = "DE"
+safeguard = "none needed (EU)"
+contract = "DPA of 2026-01-01"
+"""
+"""What an operator declares; the report sets it beside what the log shows, differences included."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -234,7 +263,8 @@ def _report(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, A
 
     plane.log.checkpoint()
     target = folder / "report"
-    bundle = write_bundle(plane.log, target)
+    (folder / "register.toml").write_text(REGISTER)
+    bundle = write_bundle(plane.log, target, register=folder / "register.toml")
     vkey = plane.log.keys.history[0]
     found = check(target, [vkey])
     say(f"   {sum(bundle.sentences.values())} sentences ({_classes(bundle.sentences)})")

@@ -39,6 +39,7 @@ class Entry(msgspec.Struct, frozen=True):
     def disclosed(self) -> dict[str, Any]:
         """Return what lets others recompute the leaf: text form of :class:`Entry`, for JSON lines."""
         found: dict[str, Any] = {"index": self.index, "public": self.data.decode(), "salt": self.salt.hex()}
+        found["leaf"] = self.stored_leaf.hex()  # names a changed entry; the root is what counts
         if self.commitments:
             found["fields"] = [c.hex() for c in self.commitments]
         return found

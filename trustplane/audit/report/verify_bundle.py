@@ -352,6 +352,8 @@ def entries(folder: Any, want: Any, start: Any, count: Any, origin: Any, keys: A
                     raise ProofError(name, "content fields do not fit their commitments", index)
                 first = sha(b"\x00", salt, b"public\x00", public.encode())
                 leaves.append(sha(b"\x00trustplane/1\n", tree([first, *fields])))
+                if leaves[-1].hex() != found["leaf"]:
+                    raise ProofError(name, "this entry was changed: its hash is another", index)
                 step, request = row.get("step", 0), row["request"]
                 if step != steps.get(request, step if start else 0):
                     raise ProofError(name, "a step of a request is missing or out of order", index)
