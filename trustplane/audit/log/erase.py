@@ -2,7 +2,7 @@
 
 The log keeps only hashes under destroyed salts; every old proof stays valid. The order is: announce the
 erasure in the log, destroy, write the receipt. A crash in between leaves an announcement without a receipt,
-which ``log verify`` names, and erasing again finishes the work.
+which ``log verify`` counts; erasing again finishes the work under the same id.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def erase_subject(log: AuditLog, subject: str, ground: str) -> Erasure:
     log.flush()
     owner = log.owner_of(subject)
     found = log.store.keys_of(owner)
-    ident = secrets.token_hex(8)
+    ident = log.store.begin_erasure(owner, secrets.token_hex(8))
     log.append(Step("subject.erase", "announced", facts={"erasure": ident, "ground": ground, "keys": len(found)}))
     fields = 0
     destroyed = 0
@@ -54,6 +54,7 @@ def erase_subject(log: AuditLog, subject: str, ground: str) -> Erasure:
         found = log.store.keys_of(owner)
     facts = {"erasure": ident, "ground": ground, "keys": destroyed, "fields": fields}
     (index,) = log.append(Step("subject.erase", "erased", facts=facts))
+    log.store.end_erasure(owner)
     return Erasure(ident, destroyed, fields, index, (time.monotonic_ns() - started) // 1_000_000)
 
 

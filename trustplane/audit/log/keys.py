@@ -20,6 +20,8 @@ class Keys:
 
     def __init__(self, origin: str, signing: list[Key], history: list[str], folder: Path | None = None) -> None:
         self.origin, self.signing, self.history, self._folder = origin, signing, history, folder
+        self.staged: list[Key] = []
+        self._seen: tuple[int, int, int] | None = None
 
     @classmethod
     def generate(cls, origin: str, *, post_quantum: bool = True) -> Keys:
@@ -56,14 +58,20 @@ class Keys:
     @classmethod
     def _read(cls, folder: Path) -> Keys:
         try:
+            seen = _stamp(folder / "keys.json")
             data = json.loads((folder / "keys.json").read_text())
-            return cls(data["origin"], [Key.parse(k) for k in data["signing"]], list(data["history"]), folder)
+            found = cls(data["origin"], [Key.parse(k) for k in data["signing"]], list(data["history"]), folder)
+            found.staged, found._seen = [Key.parse(k) for k in data.get("staged", ())], seen
+            return found
         except (ValueError, KeyError, TypeError):
             raise StoreError("the signing keys are damaged", hint="restore signing/keys.json from its backup") from None
 
     def _write(self, *, new: bool) -> None:
         assert self._folder is not None
-        data = json.dumps({"origin": self.origin, "signing": [k.text for k in self.signing], "history": self.history})
+        document = {"origin": self.origin, "signing": [k.text for k in self.signing], "history": self.history}
+        if self.staged:
+            document["staged"] = [k.text for k in self.staged]
+        data = json.dumps(document)
         temporary = self._folder / f".keys-{os.getpid()}-{secrets.token_hex(4)}"
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -86,10 +94,10 @@ class Keys:
 
     def refresh(self) -> None:
         """Take over a rotation that another process made."""
-        if self._folder is not None:
+        if self._folder is not None and _stamp(self._folder / "keys.json") != self._seen:
             fresh = self._read(self._folder)
-            if fresh.history != self.history:
-                self.signing, self.history = fresh.signing, fresh.history
+            self.signing, self.history, self.staged = fresh.signing, fresh.history, fresh.staged
+            self._seen = fresh._seen
 
     @property
     def post_quantum(self) -> bool:
@@ -106,13 +114,29 @@ class Keys:
         keys = self.signing if post_quantum else self.signing[:1]
         return "".join(key.sign(body) + "\n" for key in keys)
 
-    def successor(self) -> Keys:
-        """Return fresh keys that continue this history; nothing is written yet."""
-        made = Keys.generate(self.origin, post_quantum=self.post_quantum)
-        return Keys(self.origin, made.signing, self.history + made.history, self._folder)
+    def stage(self) -> list[Key]:
+        """Make the keys that are to follow and keep them beside the ones that sign: a crash loses neither."""
+        self.staged = Keys.generate(self.origin, post_quantum=self.post_quantum).signing
+        self._save()
+        return self.staged
 
-    def adopt(self, successor: Keys) -> None:
-        """Sign with the successor's keys from now on; the old secret keys are forgotten."""
-        self.signing, self.history = successor.signing, successor.history
+    def adopt(self) -> None:
+        """Sign with the staged keys from now on; the old secret keys are forgotten."""
+        self.signing, self.staged = self.staged, []
+        self.history = self.history + [k.vkey for k in self.signing]
+        self._save()
+
+    def unstage(self) -> None:
+        """Forget keys whose succession never reached the log."""
+        self.staged = []
+        self._save()
+
+    def _save(self) -> None:
         if self._folder is not None:
             self._write(new=False)
+            self._seen = _stamp(self._folder / "keys.json")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -19,7 +19,7 @@ from trustplane.audit.log.keys import Keys
 from trustplane.audit.log.note import Checkpoint, Proof
 from trustplane.audit.log.read import Entry, entries, entry_at, of_request
 from trustplane.audit.log.request import Request, check_mode, current, new_id
-from trustplane.audit.log.rotate import rotate_keys
+from trustplane.audit.log.rotate import finish_rotation, rotate_keys
 from trustplane.audit.log.sqlite import SqliteStore
 from trustplane.audit.log.store import Store
 from trustplane.audit.log.tree import consistency_proof, inclusion_proof
@@ -82,6 +82,7 @@ class AuditLog:
         self._at_exit = at_exit
         atexit.register(at_exit)
         _fork_between_signatures(self)
+        finish_rotation(self)
         self._note_mode()
 
     @classmethod
@@ -172,7 +173,8 @@ class AuditLog:
         """Write the one step of a request of its own, past the queue; see :class:`trustplane.ports.Journal`."""
         state = Standing(request, self.writer.boot)
         item = ("log", step, state, _time_ns(), _mono_ns(), None, None, None)
-        batch, _ = self.writer.build([item])
+        with self.writer.building:
+            batch, _ = self.writer.build([item])
         return self.store.append(batch)
 
     def read(self, request: str) -> list[tuple[int, Step]]:
@@ -306,21 +308,24 @@ class AuditLog:
 
 
 def _fork_between_signatures(log: AuditLog) -> None:
-    """Fork while no thread signs: a child would wait forever for the cryptography library's own locks."""
+    """Fork while no thread signs or seals: a child would wait forever for the cryptography library's locks."""
     me = weakref.ref(log)
     held: list[AuditLog] = []
 
     def before() -> None:
         if (log := me()) is not None:
             log._signing.acquire()
+            log.writer.building.acquire()
             held.append(log)
 
     def in_parent() -> None:
         while held:
-            held.pop()._signing.release()
+            forked = held.pop()
+            forked.writer.building.release()
+            forked._signing.release()
 
     def in_child() -> None:
         while held:
-            held.pop()._signing = threading.RLock()
+            held.pop()._signing = threading.RLock()  # the writer makes its own anew
 
     os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)

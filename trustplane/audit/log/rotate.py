@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from trustplane.audit.log.note import ED25519, Verifier, verify_note
@@ -12,7 +13,7 @@ from trustplane.step import Step
 if TYPE_CHECKING:
     from trustplane.audit.log.log import AuditLog
 
-__all__ = ["rotate_keys", "succession_body", "successors"]
+__all__ = ["finish_rotation", "rotate_keys", "succession_body", "successors"]
 
 _CHUNK = 240
 
@@ -24,19 +25,44 @@ def succession_body(origin: str, old: list[str], new: list[str]) -> str:
 
 
 def rotate_keys(log: AuditLog) -> str:
-    """Write the succession under the old keys, then sign with new ones only."""
+    """Write the succession under the old keys, then sign with new ones only.
+
+    The new keys are on disk before the entry that names them; :func:`finish_rotation` settles what a crash
+    leaves.
+    """
     with log._signing, log.store.integration(wait=True):
         log.keys.refresh()
-        old, successor = log.keys, log.keys.successor()
-        vkeys = [k.vkey for k in successor.signing]
-        body = succession_body(log.origin, [k.vkey for k in old.signing], vkeys)
-        signatures = old.signing[0].sign(body) + "\n" + successor.signing[0].sign(body) + "\n"
+        _settle(log)
+        old, new = log.keys.signing, log.keys.stage()
+        body = succession_body(log.origin, [k.vkey for k in old], [k.vkey for k in new])
+        signatures = old[0].sign(body) + "\n" + new[0].sign(body) + "\n"
         text = base64.b64encode((body + "\n" + signatures).encode()).decode()
         parts = [text[i : i + _CHUNK] for i in range(0, len(text), _CHUNK)]
-        log.append(Step("key.succession", "rotated", facts={"note": parts}))
-        old.adopt(successor)
+        log.write(_name(new[0].vkey), Step("key.succession", "rotated", facts={"note": parts}))
+        log.keys.adopt()
     log.checkpoint()
-    return vkeys[0]
+    return log.keys.signing[0].vkey
+
+
+def finish_rotation(log: AuditLog) -> None:
+    """After a crash in a rotation: adopt the staged keys if the log names them, else forget them."""
+    if log.keys.staged:
+        with log._signing, log.store.integration(wait=True):
+            log.keys.refresh()
+            _settle(log)
+
+
+def _settle(log: AuditLog) -> None:
+    if log.keys.staged:
+        if log.read(_name(log.keys.staged[0].vkey)):
+            log.keys.adopt()
+        else:
+            log.keys.unstage()
+
+
+def _name(vkey: str) -> str:
+    """Return the request id of the succession to a key."""
+    return "succession/" + hashlib.sha256(vkey.encode()).hexdigest()[:16]
 
 
 def successors(facts: dict[str, Any], known: list[Verifier], origin: str, index: int) -> list[Verifier]:

@@ -42,24 +42,27 @@ _KEYS = """
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys(
     slot INTEGER PRIMARY KEY, alive INTEGER NOT NULL DEFAULT 1, id BLOB NOT NULL UNIQUE, secret BLOB NOT NULL,
-    owner BLOB NOT NULL, request TEXT NOT NULL, expires_us INTEGER);
+    owner BLOB NOT NULL, request TEXT NOT NULL, expires_us INTEGER, bucket INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS keys_bucket ON keys(bucket) WHERE bucket >= 0;
+CREATE TABLE IF NOT EXISTS erasing(slot INTEGER PRIMARY KEY, owner BLOB NOT NULL, ident TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS keys_expiry ON keys(expires_us) WHERE alive AND expires_us IS NOT NULL;
 """
 # Secrets and owners stand in rows that are only added at the end and overwritten in place, and in no index:
-# where SQLite moves rows between pages, secure_delete leaves copies of the moved rows in the gaps.
+# where SQLite moves rows between pages, secure_delete leaves copies of the moved rows in the gaps. The index that
+# finds a subject holds twelve bits of the keyed owner: among many subjects such a bucket points at nobody.
 _NOBODY = bytes(32)
 _CONTENT = """
 CREATE TABLE IF NOT EXISTS content(
     key BLOB NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, mode TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(key, step, name)) WITHOUT ROWID;
 """
-_ADD_KEYS = "INSERT OR IGNORE INTO keys(id, secret, owner, request, expires_us) VALUES"
+_ADD_KEYS = "INSERT OR IGNORE INTO keys(id, secret, owner, request, expires_us, bucket) VALUES"
 _GET_KEYS = "SELECT id, secret, nullif(owner, zeroblob(32)), request, expires_us FROM keys WHERE alive AND "
-_WIPE_KEY = "UPDATE keys SET alive = 0, secret = ?, owner = ? WHERE id = ?"
+_WIPE_KEY = "UPDATE keys SET alive = 0, secret = ?, owner = ?, bucket = -1 WHERE id = ?"
 _CHUNK = 256
 """Rows per multi-row INSERT: one call into SQLite, so that busy threads do not cut in at every row."""
-CHECKPOINT_KEPT_US = 60_000_000
-"""Of the checkpoints signed within a minute only the newest is kept; callers keep the ones they got."""
+CHECKPOINT_KEPT_US = 3_600_000_000
+"""Of the checkpoints signed within an hour only the newest is kept; callers keep the ones they got."""
 
 
 def _clear(error: sqlite3.Error, what: str) -> StoreError:
@@ -170,7 +173,7 @@ class SqliteStore:
         with self._changing("steps could not be written"):
             if batch.keys:
                 with self._transaction("keys") as db:
-                    _insert(db, _ADD_KEYS, [k if k.owner else k._replace(owner=_NOBODY) for k in batch.keys])
+                    _insert(db, _ADD_KEYS, [_placed(k) for k in batch.keys])
             if batch.contents:
                 alive = self._alive({row.key for row in batch.contents})
                 with self._transaction("content") as db:
@@ -282,12 +285,14 @@ class SqliteStore:
 
     def keys_of(self, owner: bytes) -> list[KeyRow]:
         """See :class:`trustplane.audit.log.store.Store`."""
-        return [KeyRow(*r) for r in self._query("keys", _GET_KEYS + "owner = ?", (owner,))]
+        rows = self._query("keys", _GET_KEYS + "bucket = ? AND owner = ?", (_bucket(owner), owner))
+        return [KeyRow(*r) for r in rows]
 
     def bind(self, ident: bytes, owner: bytes) -> None:
         """See :class:`trustplane.audit.log.store.Store`."""
         with self._changing("a subject could not be bound"), self._transaction("keys") as db:
-            if not db.execute("UPDATE keys SET owner = ? WHERE id = ? AND alive", (owner, ident)).rowcount:
+            sql = "UPDATE keys SET owner = ?, bucket = ? WHERE id = ? AND alive"
+            if not db.execute(sql, (owner, _bucket(owner), ident)).rowcount:
                 raise StoreError("the key to bind is gone", hint="its subject was erased, or its time is over")
 
     def content(self, key: bytes, step: int, name: str) -> ContentRow | None:
@@ -308,6 +313,21 @@ class SqliteStore:
             for name in ("content", "keys"):
                 self._truncate(name)
         return gone
+
+    def begin_erasure(self, owner: bytes, ident: str) -> str:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("an erasure could not begin"), self._transaction("keys") as db:
+            row = db.execute("SELECT ident FROM erasing WHERE owner = ?", (owner,)).fetchone()
+            if row is None:
+                db.execute("INSERT INTO erasing(owner, ident) VALUES (?,?)", (owner, ident))
+            return str(row[0]) if row else ident
+
+    def end_erasure(self, owner: bytes) -> None:
+        """See :class:`trustplane.audit.log.store.Store`."""
+        with self._changing("an erasure could not end"):
+            with self._transaction("keys") as db:
+                db.execute("UPDATE erasing SET owner = ? WHERE owner = ?", (_NOBODY, owner))
+            self._truncate("keys")
 
     def _truncate(self, name: str) -> None:
         """Empty the WAL: until then old pages with destroyed secrets stand in it."""
@@ -334,6 +354,15 @@ class SqliteStore:
         """See :class:`trustplane.audit.log.store.Store`."""
         with self._write, self._read:
             self._disconnect()
+
+
+def _bucket(owner: bytes) -> int:
+    return int.from_bytes(owner[:2], "big") >> 4
+
+
+def _placed(key: KeyRow) -> tuple[Any, ...]:
+    """Return the row of a secret: one without a subject is in no bucket."""
+    return (*key, _bucket(key.owner)) if key.owner else (*key._replace(owner=_NOBODY), -1)
 
 
 def _insert(db: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -122,6 +122,12 @@ class Store(Protocol):
     def destroy(self, idents: Sequence[bytes]) -> int:
         """Destroy secrets and the content under them, leaving no copy in any file; return how many fields."""
 
+    def begin_erasure(self, owner: bytes, ident: str) -> str:
+        """Remember under which id a subject is being erased; return the id of one that was cut off, if any."""
+
+    def end_erasure(self, owner: bytes) -> None:
+        """Forget it, leaving no copy in any file."""
+
     def expired(self, now_us: int) -> list[bytes]:
         """Return the ids of secrets whose time is over."""
 
@@ -151,6 +157,7 @@ class MemoryStore:
         self._contents: dict[tuple[bytes, int, str], ContentRow] = {}
         self._destroyed: set[bytes] = set()
         self._index_key = secrets.token_bytes(32)
+        self._erasing: dict[bytes, str] = {}
 
     def append(self, batch: Batch) -> int:
         """See :class:`Store`."""
@@ -255,6 +262,14 @@ class MemoryStore:
                 self._destroyed.add(ident)
                 self._keys.pop(ident, None)
             return len(gone)
+
+    def begin_erasure(self, owner: bytes, ident: str) -> str:
+        """See :class:`Store`."""
+        return self._erasing.setdefault(owner, ident)
+
+    def end_erasure(self, owner: bytes) -> None:
+        """See :class:`Store`."""
+        self._erasing.pop(owner, None)
 
     def expired(self, now_us: int) -> list[bytes]:
         """See :class:`Store`."""

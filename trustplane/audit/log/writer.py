@@ -104,6 +104,7 @@ class Writer:
         self._wake = threading.Event()
         self._room = threading.Condition()
         self._start = threading.Lock()
+        self.building = threading.Lock()
         self._thread: threading.Thread | None = None
         self._idle = False
         self._closed = False
@@ -214,7 +215,8 @@ class Writer:
                 self._on_commit()
 
     def _commit(self, items: list[Item]) -> None:
-        batch, leaves = self.build([i for i in items if len(i) > 1])
+        with self.building:
+            batch, leaves = self.build([i for i in items if len(i) > 1])
         first = 0
         while batch.size:
             try:
