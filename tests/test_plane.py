@@ -31,10 +31,7 @@ def test_redacted_mode_keeps_masked_text_only(tmp_path):
     with trustplane.open(tmp_path, content={"mode": "redacted", "allow": ["redacted"]}) as plane:
         with plane.request("r1", input="card 4111 1111 1111 1111 of 张三, mail a.b@example.org") as r:
             r.decide({"答复": "写信到 a.b@example.org"})
-        plane.log.flush()
-        from trustplane.audit.log.read import export
-
-        document, evidence = export(plane.log.store, "r1")
+        document, evidence = plane.log.export("r1")
         assert "4111" not in document["input_text"] and "card" in document["input_text"]
         assert evidence["content"]["input_text"] == "redacted"
         assert search(tmp_path, ["4111 1111 1111 1111", "a.b@example.org"]) == []
@@ -71,3 +68,23 @@ def test_the_residue_scan_finds_each_encoding(tmp_path):
         for place in range(len(patterns)):
             assert (f"{name}{place}", name) in found
     assert search(tmp_path, ["another text"]) == []
+
+
+def test_an_export_proves_its_entries(tmp_path):
+    from trustplane.audit.log.entry import entry_hash
+    from trustplane.audit.log.note import Checkpoint
+    from trustplane.audit.log.tree import verify_inclusion
+
+    with trustplane.open(tmp_path) as plane:
+        for name in ("r1", "r2"):
+            with plane.request(name, input="x") as r:
+                r.step("check", "内容")
+                r.decide("yes")
+        _, evidence = plane.log.export("r1")
+        checkpoint, _ = Checkpoint.verify(evidence["checkpoint"], plane.log.keys.verifiers, plane.log.origin)
+    assert len(evidence["proof"]) == 3
+    for part in evidence["proof"]:
+        fields = [bytes.fromhex(f) for f in part.get("fields", [])]
+        leaf = entry_hash(part["public"].encode(), bytes.fromhex(part["salt"]), fields)
+        path = [bytes.fromhex(item) for item in part["path"]]
+        verify_inclusion(leaf, part["index"], checkpoint.size, path, checkpoint.root)

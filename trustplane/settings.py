@@ -88,8 +88,8 @@ _BOUNDS: dict[tuple[str, str], tuple[int, int]] = {
     ("proxy", "guard_seconds"): (1, 600),
     ("proxy", "upstream_seconds"): (1, 3600),
 }
-_ENVIRONMENT_ONLY = {"TRUSTPLANE_PLANE", "TRUSTPLANE_LANG"}
-"""Variables that the command line reads itself."""
+_ENVIRONMENT_ONLY = {"TRUSTPLANE_PLANE"}
+"""The variable that the command line reads itself."""
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -136,3 +136,18 @@ def test_no_command_shows_a_traceback_for_a_damaged_store(plane):
         path.write_bytes(b"not a database at all" * 300)
     done = run("budget", "show", "--plane", plane, code=4)
     assert "Traceback" not in done.stderr and "damaged" in done.stderr
+
+
+def test_json_is_everywhere():
+    import typer
+
+    from trustplane.cli import build
+
+    def walk(node, path):
+        if hasattr(node, "commands"):
+            for name, child in node.commands.items():
+                walk(child, f"{path} {name}")
+        elif path != "trustplane proxy":  # it runs until it is stopped and prints nothing on stdout
+            assert any("--json" in p.opts for p in node.params), path
+
+    walk(typer.main.get_command(build()), "trustplane")

@@ -1,8 +1,10 @@
 """Documents are tested: shell blocks run, Python blocks run or at least import, make targets and links exist."""
 
 import ast
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,30 @@ def test_python_blocks_compile_and_name_what_exists(page):
         imports += [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
     done = subprocess.run([sys.executable, "-c", "\n".join(imports)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if list(blocks(p, "console"))], ids=names)
+def test_console_lines_are_commands_that_exist(page):
+    """Lines that need files of their own are parsed, not run: verbs, options and arguments must fit."""
+    import typer
+
+    from trustplane.cli import build
+
+    top = typer.main.get_command(build())
+    lines = [line for _, text in blocks(page, "console") for line in text.splitlines() if line.startswith("$ ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line[2:], comments=True)
+        if words[0] != "trustplane":
+            continue
+        arguments = [w for w in itertools.takewhile(lambda w: w not in ("<", ">", "|"), words[1:])]
+        command, context = top, top.make_context("trustplane", list(arguments), resilient_parsing=True)
+        while hasattr(command, "commands"):
+            name, command, arguments = command.resolve_command(context, arguments)
+            if not hasattr(command, "commands"):
+                command.make_context(name, list(arguments))
+            else:
+                context = command.make_context(name, list(arguments), resilient_parsing=True)
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("examples/*.py")), ids=lambda p: p.name)

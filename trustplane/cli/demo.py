@@ -197,8 +197,6 @@ def _robust(plane: Any, _folder: Path, say: Callable[[str], None]) -> dict[str, 
 def _loan(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     import json
 
-    from trustplane.audit.log.read import export
-
     text = f"{SUBJECT} 申请个人贷款 50000 元,月收入 18000 元"
     with plane.request("loan-2026-0001", input=text, purpose="credit decision", subject=SUBJECT, mode="sealed") as r:
         r.step("收入验证", {"月收入": 18000, "来源": "工资流水", "结论": "通过"})
@@ -207,7 +205,7 @@ def _loan(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, Any
         r.step("人工复核条件", "负债率低于 50%,无需复核", outcome="not required")
         r.decide("批准贷款")
     receipt = r.receipt()
-    document, evidence = export(plane.log.store, "loan-2026-0001")
+    document, evidence = plane.log.export("loan-2026-0001")
     keys = ["request_id", "input_text", "inference_steps", "output_decision"]
     _expect(list(document) == keys and evidence["complete"], "the decision is exported whole")
     (folder / "loan-2026-0001.json").write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
@@ -240,11 +238,10 @@ def _purpose(plane: Any, _folder: Path, say: Callable[[str], None]) -> dict[str,
 
 def _erase(plane: Any, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     from trustplane.audit.log.note import Proof
-    from trustplane.audit.log.read import export
     from trustplane.audit.log.residue import search
 
     erased = plane.log.erase(SUBJECT, ground="GDPR 17(1)(b)")
-    document, evidence = export(plane.log.store, "loan-2026-0001")
+    document, evidence = plane.log.export("loan-2026-0001")
     _expect(document["input_text"] is None and evidence["content"]["input_text"] == "destroyed", "content is gone")
     plane.log.flush()
     hits = search(plane.folder, [*SECRETS, "个人贷款", "工资流水"])

@@ -130,23 +130,23 @@ def export(
     plane: PlaneOption,
     salts: Annotated[bool, typer.Option("--salts", help="Also give the salts that open the commitments.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write to a file.", metavar="FILE")] = None,
+    json: JsonFlag = True,
 ) -> None:
-    """Export a request as JSON, with the evidence beside it. Opening sealed content is logged first."""
+    """Export a request as JSON, with evidence and proof beside it. Opening sealed content is logged first."""
     import json as text_of
 
     import trustplane
-    from trustplane.audit.log import read
 
     with trustplane.open(plane) as opened:
         log = opened.log
-        document, evidence = read.export(log.store, request, salts=salts)
+        document, evidence = log.export(request, salts=salts)
         if salts or (evidence["mode"] == "sealed" and "open" in evidence["content"].values()):
             facts = {"request": request, "salts": salts}
             evidence["opening"] = log.append(trustplane.Step("content.open", "opened", facts=facts))[0]
             talk(f"the opening is entry {evidence['opening']}")
     data = {"document": document, "evidence": evidence}
     if out is None:
-        emit(data, as_json=True)
+        emit(data, as_json=json)
     else:
         out.write_text(text_of.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")
         talk(f"written to {out}")

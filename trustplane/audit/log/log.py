@@ -17,7 +17,7 @@ from trustplane.audit.log.erase import Erasure, erase_subject, expire_content
 from trustplane.audit.log.integrate import integrate, nodes
 from trustplane.audit.log.keys import Keys
 from trustplane.audit.log.note import Checkpoint, Proof
-from trustplane.audit.log.read import Entry, entries, entry_at, of_request
+from trustplane.audit.log.read import Entry, entries, entry_at, export, of_request
 from trustplane.audit.log.request import Request, check_mode, current, new_id
 from trustplane.audit.log.rotate import finish_rotation, rotate_keys
 from trustplane.audit.log.sqlite import SqliteStore
@@ -301,6 +301,24 @@ class AuditLog:
     def entry(self, index: int) -> Entry:
         """Return one entry; InputError where there is none."""
         return entry_at(self.store, index)
+
+    def export(self, request_id: str, *, salts: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Flush, then return a request as the exported JSON and its evidence; see :func:`.read.export`.
+
+        The evidence also proves each entry: ``checkpoint`` is signed, ``proof`` holds per entry the parts that
+        give its leaf hash (index, public, salt, fields) and the audit path from there to the checkpoint's root.
+        """
+        self.flush()
+        document, evidence = export(self.store, request_id, salts=salts)
+        checkpoint, text = self.checkpoint(covering=max(evidence["entries"]), full=False)
+        node = nodes(self.store)
+        evidence["checkpoint"] = text
+        evidence["proof"] = [
+            self.entry(index).disclosed()
+            | {"path": [item.hex() for item in inclusion_proof(node, index, checkpoint.size)]}
+            for index in evidence["entries"]
+        ]
+        return document, evidence
 
     def owner_of(self, subject: str) -> bytes:
         """Return the keyed digest of a subject."""
