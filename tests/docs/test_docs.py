@@ -90,7 +90,7 @@ def test_console_lines_are_commands_that_exist(page):
         words = shlex.split(line[2:], comments=True)
         if words[0] != "trustplane":
             continue
-        arguments = [w for w in itertools.takewhile(lambda w: w not in ("<", ">", "|"), words[1:])]
+        arguments = list(itertools.takewhile(lambda w: w not in ("<", ">", "|"), words[1:]))
         command, context = top, top.make_context("trustplane", list(arguments), resilient_parsing=True)
         while hasattr(command, "commands"):
             name, command, arguments = command.resolve_command(context, arguments)

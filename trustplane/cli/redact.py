@@ -59,6 +59,8 @@ def _private(path: Path, data: bytes, *, fresh: bool) -> None:
 
 
 def _redact(file: str, vault: str, key_file: str, names: list[str]) -> tuple[str, list[dict[str, Any]]]:
+    if "torch" not in sys.modules:  # spaCy's thinc would import it, for seconds, and no rule here uses it
+        sys.modules["torch"] = None  # type: ignore[assignment]  # this process does nothing else
     from trustplane.guard.text import Session, TextGuard
     from trustplane.guard.text.vault import new_key, read_key, seal, unseal
 
