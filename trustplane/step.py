@@ -98,6 +98,12 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
+        if (
+            type(self.action) is not str or type(self.result) is not str or type(self.facts) is not dict
+            or (self.agents and not _all(self.agents, Ref)) or (self.inputs and not _all(self.inputs, Ref))
+            or (self.outputs and not _all(self.outputs, Ref)) or (self.findings and not _all(self.findings, Finding))
+        ):  # fmt: skip
+            raise InputError("a step takes words, tuples of Ref and Finding, and a dict of facts")
         facts = self.facts.copy() if self.facts else NO_FACTS  # the caller may go on to change theirs
         for key, value in facts.items():  # the common kinds inline: callers pay for each step
             if key in _known_keys:
@@ -115,6 +121,10 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
             raise InputError(f"a step needs an action and a result of 1 to {MAX_TEXT} characters")
         if not (self.action.isascii() and self.result.isascii()):
             _check_text(self.action + self.result, "a step")
+
+
+def _all(items: Any, kind: type) -> bool:
+    return type(items) is tuple and all(type(item) is kind for item in items)
 
 
 def _check_text(text: str, what: str) -> None:

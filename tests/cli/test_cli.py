@@ -21,6 +21,10 @@ def run(*arguments, code=0, cwd=None, stdin="", env=None):
     return done
 
 
+def make(plane):
+    run("ledger", "register", "model", "first", "--digest", COMMITMENT, "--plane", plane)
+
+
 @pytest.fixture
 def plane(tmp_path):
     return str(tmp_path / "plane")
@@ -98,8 +102,8 @@ def test_a_bad_limit_is_bad_input(plane, epsilon):
 
 
 def test_bad_settings_and_folders_are_bad_input(tmp_path, plane):
+    make(plane)
     run("budget", "show", "--plane", plane, env={"TRUSTPLANE_LOG_NOTHING": "1"}, code=2)
-    (tmp_path / "plane").mkdir()
     (tmp_path / "plane" / "plane.toml").write_text("[log]\nspeed = 3\n")
     assert "speed" in run("budget", "show", "--plane", plane, code=2).stderr
     (tmp_path / "file").write_text("x")
@@ -108,7 +112,7 @@ def test_bad_settings_and_folders_are_bad_input(tmp_path, plane):
 
 
 def test_two_commands_at_once_share_a_plane(plane):
-    run("budget", "show", "--plane", plane)
+    make(plane)
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "trustplane", "ledger", "register", "model", f"m{i}", "--digest", COMMITMENT,
@@ -123,14 +127,14 @@ def test_two_commands_at_once_share_a_plane(plane):
 
 
 def test_a_closed_pipe_and_an_interrupt_are_quiet(plane):
-    run("budget", "show", "--plane", plane)
+    make(plane)
     command = f"{sys.executable} -m trustplane log show --plane {plane} --json | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
 
 
 def test_no_command_shows_a_traceback_for_a_damaged_store(plane):
-    run("budget", "show", "--plane", plane)
+    make(plane)
     time.sleep(0.1)
     for path in Path(plane).glob("log.db*"):
         path.write_bytes(b"not a database at all" * 300)
@@ -151,3 +155,30 @@ def test_json_is_everywhere():
             assert any("--json" in p.opts for p in node.params), path
 
     walk(typer.main.get_command(build()), "trustplane")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["budget", "show"], ["log", "checkpoint"], ["log", "key", "rotate"], ["log", "export", "x"], ["log", "verify"],
+        ["log", "erase", "Nobody", "--ground", "x", "--yes"], ["ledger", "rebuild"],
+        ["report", "gdpr", "--out", "never"],
+    ],
+)  # fmt: skip
+def test_a_misspelt_plane_is_not_made_anew(tmp_path, arguments):
+    run(*arguments, "--plane", str(tmp_path / "typo"), code=2, cwd=tmp_path)
+    assert not (tmp_path / "typo").exists() and not (tmp_path / "never").exists()
+
+
+def test_output_survives_a_terminal_without_unicode(plane):
+    make(plane)
+    for encoding in ("ascii", "cp1252"):
+        run("--help", env={"PYTHONIOENCODING": encoding})
+        run("log", "show", "--plane", plane, env={"PYTHONIOENCODING": encoding})
+
+
+@pytest.mark.parametrize("out", ["missing/x.json", "."])
+def test_a_file_that_cannot_be_written_is_bad_input(plane, tmp_path, out):
+    make(plane)
+    done = run("log", "prove", "0", "--plane", plane, "--out", str(tmp_path / out), code=2)
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import Any
 
@@ -44,6 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     from trustplane.errors import TrustplaneError
 
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show ε or 中文 gets their numbers
     try:
         build()(given)
     except TrustplaneError as error:
@@ -54,4 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
         sys.exit(0)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"error: {error.strerror or type(error).__name__}{where}\n")
+        sys.exit(2)
+    except UnicodeError:
+        sys.stderr.write("error: an argument is not valid UTF-8\n")
+        sys.exit(2)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trustplane.cli.console import JsonFlag, PlaneOption, emit
+from trustplane.cli.console import JsonFlag, PlaneOption, emit, existing
 
 __all__ = ["register"]
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         import trustplane
 
         rows = []
-        with trustplane.open(plane) as opened:
+        with trustplane.open(existing(plane)) as opened:
             for name in [dataset] if dataset else opened.ledger.datasets():
                 spent = opened.ledger.spent(name)
                 rows.append(

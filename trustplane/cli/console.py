@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from trustplane.errors import TrustplaneError, VerificationError
+from trustplane.errors import InputError, TrustplaneError, VerificationError
 
-__all__ = ["JsonFlag", "PlaneOption", "emit", "fail", "progress", "talk"]
+__all__ = ["JsonFlag", "PlaneOption", "emit", "existing", "fail", "progress", "talk"]
 
 from typing import Annotated
 
@@ -29,6 +30,15 @@ def emit(data: Any, *, as_json: bool, text: str = "") -> None:
     else:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def existing(plane: str) -> str:
+    """Return the folder of a plane that is there: a misspelt name must not make a new one and report success."""
+    if not (Path(plane) / "log.db").is_file():
+        raise InputError(
+            f"there is no plane in {plane}", hint="name its folder; the proxy and the register verbs make a new one"
+        )
+    return plane
 
 
 def talk(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trustplane.cli.console import JsonFlag, PlaneOption, emit, talk
+from trustplane.cli.console import JsonFlag, PlaneOption, emit, existing, talk
 
 __all__ = ["register"]
 
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
         """Record that a dataset goes into a model; exit code 3 where its owner did not allow the purpose."""
         import trustplane
 
-        with trustplane.open(plane) as opened:
+        with trustplane.open(existing(plane)) as opened:
             usage = opened.ledger.record_usage(dataset, model, purpose)
         emit(
             {"dataset": dataset, "model": model, "purpose": purpose, "entry": usage.index},
@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
         """Show where a dataset went, or with --backward what a model is made of."""
         import trustplane
 
-        with trustplane.open(plane) as opened:
+        with trustplane.open(existing(plane)) as opened:
             found = opened.ledger.trace(name, direction="backward" if backward else "forward")
         emit(found, as_json=json, text=_picture(found))
 
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         """Make the ledger's file anew from the log."""
         import trustplane
 
-        with trustplane.open(plane) as opened:
+        with trustplane.open(existing(plane)) as opened:
             names = opened.rebuild_ledger().datasets()
         talk("rebuilt from the log, every state digest checked")
         emit({"datasets": names}, as_json=json, text="\n".join(names) or "no dataset is registered")
@@ -108,7 +108,7 @@ def micro(text: str) -> int:
         value = Decimal(text) * 1_000_000
         if not value.is_finite() or value != int(value):
             raise InvalidOperation
-    except (InvalidOperation, ValueError):
+    except (ArithmeticError, ValueError):
         raise InputError(f"{text!r} is not a number with at most six decimal places") from None
     return int(value)
 

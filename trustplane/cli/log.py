@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trustplane.cli.console import JsonFlag, PlaneOption, emit, progress, talk
+from trustplane.cli.console import JsonFlag, PlaneOption, emit, existing, progress, talk
 from trustplane.errors import InputError, Refused
 
 if TYPE_CHECKING:
@@ -116,12 +116,14 @@ def _table(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from trustplane.audit.report.words import visible
+
     table = Table(box=None, pad_edge=False)
     names = ["index", "time", "request", "step", "kind", "action", "result"]
     for name in names:
         table.add_column(name, justify="right" if name in ("index", "step") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(row[name])) for name in names))
+        table.add_row(*(escape(visible(str(row[name]))) for name in names))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -137,7 +139,7 @@ def export(
 
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         log = opened.log
         document, evidence = log.export(request, salts=salts)
         if salts or (evidence["mode"] == "sealed" and "open" in evidence["content"].values()):
@@ -161,7 +163,7 @@ def prove(
     """Give the .tlog-proof of an entry; with --json also the entry's parts, from which its hash follows."""
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         text = opened.log.proof(index).text
         parts = opened.log.entry(index).disclosed()
     if out is not None:
@@ -271,7 +273,7 @@ def checkpoint(plane: PlaneOption, json: JsonFlag = False) -> None:
     """Sign a checkpoint over all entries and print the note."""
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         found, text = opened.log.checkpoint()
     emit({"size": found.size, "root": found.root.hex(), "note": text}, as_json=json, text=text)
 
@@ -288,7 +290,7 @@ def cosign(
     from trustplane.audit.log.witness import Witness
 
     made = Witness(witness, name)
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         log = opened.log
         found, text = log.checkpoint()
         seen = made.seen().get(log.origin, (0, ""))[0]
@@ -308,7 +310,7 @@ def key_rotate(plane: PlaneOption, json: JsonFlag = False) -> None:
     """Replace the signing keys; the succession is an entry that old and new key sign."""
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         vkey = opened.log.rotate()
     emit({"key": vkey}, as_json=json, text=vkey)
 
@@ -333,7 +335,7 @@ def erase(
             raise InputError("an erasure cannot be undone and wants a yes", hint="add --yes")
         if not typer.confirm("Erase this subject? It cannot be undone.", err=True):
             raise Refused("nothing was erased")
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         done = opened.log.erase(subject, ground=ground)
     data = {
         "erasure": done.id,
@@ -351,7 +353,7 @@ def expire(plane: PlaneOption, json: JsonFlag = False) -> None:
     """Destroy the sealed content whose time is over."""
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         gone = opened.log.expire()
     emit({"keys": gone}, as_json=json, text=f"{gone} secrets destroyed")
 
@@ -367,7 +369,7 @@ def tiles(
     """Write the log as c2sp.org/tlog-tiles: tile/<L>/<N>, tile/entries/<N> and the checkpoint, last."""
     import trustplane
 
-    with trustplane.open(plane) as opened:
+    with trustplane.open(existing(plane)) as opened:
         log = opened.log
         found, text = log.checkpoint()
         with progress("entries", found.size) as advance:

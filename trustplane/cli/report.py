@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trustplane.cli.console import JsonFlag, PlaneOption, emit, progress, talk
+from trustplane.cli.console import JsonFlag, PlaneOption, emit, existing, progress, talk
 
 __all__ = ["register"]
 
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             at = checkpoint.read_text("utf-8") if checkpoint else None
         except (OSError, UnicodeDecodeError):
             raise InputError(f"the checkpoint file {checkpoint} cannot be read") from None
-        with trustplane.open(plane) as opened, progress("report"):
+        with trustplane.open(existing(plane)) as opened, progress("report"):
             if declared is None and opened.settings.report.register:
                 declared = opened.folder / opened.settings.report.register
             bundle = write_bundle(

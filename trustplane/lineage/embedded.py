@@ -54,6 +54,13 @@ def op_name(number: int) -> str:
     return f"ledger/{number:012d}"
 
 
+def _place(facts: dict[str, Any]) -> tuple[str, str, str]:
+    """Return kind, name and model under which a lineage record is found."""
+    if "purpose" in facts:
+        return "usage", facts["dataset"], facts["model"]
+    return ("model", facts["model"], "") if "model" in facts else ("dataset", facts["dataset"], "")
+
+
 def _inode(path: Path) -> int:
     try:
         return path.stat().st_ino
@@ -158,8 +165,11 @@ class EmbeddedLedger:
             db = self._connect()
             chain = ""
             try:
-                for (facts,) in db.execute("SELECT facts FROM records ORDER BY seq"):
-                    chain = state.chained(chain, json.loads(facts))
+                for kind, name, model, text in db.execute("SELECT kind, name, model, facts FROM records ORDER BY seq"):
+                    facts = json.loads(text)
+                    chain = state.chained(chain, facts)
+                    if (kind, name, model) != _place(facts):
+                        raise ValueError
             except (ValueError, InputError):
                 raise self._wrong("a lineage record was edited") from None
             if chain != db.execute("SELECT lineage FROM meta").fetchone()[0]:
@@ -202,8 +212,7 @@ class EmbeddedLedger:
             kind = _LINEAGE[step.action]
             plain = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items() if k != "state"}
             chain = state.chained(db.execute("SELECT lineage FROM meta").fetchone()[0], plain)
-            name = facts["model"] if kind == "model" else facts["dataset"]
-            model = facts["model"] if kind == "usage" else ""
+            _, name, model = _place(facts)
             db.execute(
                 "INSERT INTO records(kind, name, model, facts, entry) VALUES (?,?,?,?,?)",
                 (kind, name, model, json.dumps(plain), index),
@@ -316,6 +325,9 @@ class EmbeddedLedger:
             about = self._registered(db, kind, name)
             sql = f"SELECT facts, entry FROM records WHERE kind = 'usage' AND {column} = ? ORDER BY seq"  # noqa: S608
             uses = [json.loads(facts) | {"entry": entry} for facts, entry in db.execute(sql, (name,))]
+            for use in uses:
+                if [index for index, _ in self._journal.read(op_name(use["op"]))] != [use["entry"]]:
+                    raise self._wrong("a lineage record names another entry than the log's")
             result: dict[str, Any] = {"name": name, "direction": direction, "registration": about, "uses": uses}
             if direction == "backward":
                 for use in uses:

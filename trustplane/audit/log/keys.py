@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from trustplane.audit.log import note
 from trustplane.audit.log.note import Key, Verifier
+from trustplane.audit.log.store import Store
 from trustplane.errors import InputError, StoreError
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "open_identity"]
 
 
 class Keys:
@@ -140,3 +142,30 @@ class Keys:
 def _stamp(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def open_identity(store: Store, folder: Path, origin: str, *, post_quantum: bool) -> Keys:
+    """Return the keys of a log, and refuse parts that do not belong together.
+
+    The log keeps its origin and a digest of its index key: a missing log.db, keys.db or signing folder beside
+    the others is never quietly replaced by a new one.
+
+    Raises:
+        StoreError: a part is missing or belongs to another log. InputError: another origin than the log's own.
+    """
+    lost = "restore it from its backup; a new log needs a new folder"
+    known = store.meta("origin")
+    made = (folder / "keys.json").exists()
+    if known is None and made:
+        raise StoreError("the log's entries are gone, its signing keys are not", hint=lost)
+    if known is not None and not made and store.size():
+        raise StoreError("the signing keys of this log are gone", hint=lost)
+    if known is None:  # the log's name is settled before its keys are made: a crash in between leaves both usable
+        known = store.meta("origin", note.check_name(origin or f"trustplane.local/{secrets.token_hex(6)}"))
+    index_key = hashlib.sha256(b"index key\n" + store.index_key()).hexdigest()
+    if store.meta("index_key", index_key) != index_key:
+        raise StoreError("keys.db is not the one of this log", hint=lost)
+    keys = Keys.open(folder, origin or str(known), post_quantum=post_quantum)
+    if keys.origin != known:
+        raise StoreError("the signing keys are those of another log", hint=lost)
+    return keys

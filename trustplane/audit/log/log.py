@@ -15,7 +15,7 @@ from typing import Any
 from trustplane.audit.log import seal
 from trustplane.audit.log.erase import Erasure, erase_subject, expire_content
 from trustplane.audit.log.integrate import integrate, nodes
-from trustplane.audit.log.keys import Keys
+from trustplane.audit.log.keys import Keys, open_identity
 from trustplane.audit.log.note import Checkpoint, Proof
 from trustplane.audit.log.read import Entry, entries, entry_at, export, of_request
 from trustplane.audit.log.request import Request, check_mode, current, new_id
@@ -67,7 +67,7 @@ class AuditLog:
         self._signing = threading.RLock()
         self._warned = ""
         self._index_key = store.index_key()
-        self._named: weakref.WeakValueDictionary[str, Request] = weakref.WeakValueDictionary()
+        self._named: dict[str, Request] = {}  # undecided requests whose ids the caller chose
         self.writer = Writer(store, self.origin, limit=queue_steps, on_commit=self._after_commit)
         self.put: Callable[[Item], None] = self.writer.put
         me = weakref.ref(self)
@@ -94,7 +94,8 @@ class AuditLog:
         """
         path = Path(folder)
         store = SqliteStore(path)
-        return cls(store, Keys.open(path / "signing", origin, post_quantum=post_quantum), **options)
+        keys = open_identity(store, path / "signing", origin, post_quantum=post_quantum)
+        return cls(store, keys, **options)
 
     @property
     def boot(self) -> str:
@@ -112,7 +113,10 @@ class AuditLog:
     def record(self, step: Step) -> None:
         """Add a step to the current request, or to the process's own; return at once."""
         request = current()
-        state: Any = self.writer.standing if request is None or request._log is not self else request
+        if type(step) is not Step:
+            raise InputError("a step is a trustplane.Step")
+        outside = request is None or request._log is not self or request._decided
+        state: Any = self.writer.standing if outside else request
         self.put(("step", step, state, _time_ns(), _mono_ns(), None, None, None))
 
     def request(
@@ -159,6 +163,10 @@ class AuditLog:
             self.put(("log", step, self.writer.standing, _time_ns(), _mono_ns(), None, None, None))
         return request
 
+    def closed(self, request: Request) -> None:
+        """Forget a decided request: its id may be used again."""
+        self._named.pop(request.id, None)
+
     def append(self, *steps: Step, kind: str = "log") -> list[int]:
         """Write steps of the log's own and wait until they are on disk; return their indexes."""
         acks = [Ack() for _ in steps]
@@ -180,7 +188,7 @@ class AuditLog:
     def read(self, request: str) -> list[tuple[int, Step]]:
         """Read such steps back; see :class:`trustplane.ports.Journal`."""
         found = []
-        for entry, public in (pair for run in of_request(self.store, request) for pair in run):
+        for entry, public in (pair for run in of_request(self.store, request) for pair in run if pair[1].kind == "log"):
             if entry.leaf != entry.stored_leaf:
                 raise VerificationError("an entry was changed", cause="leaf-mismatch", index=entry.index)
             step = Step(public.action, public.result, public.inputs, public.outputs, public.agents, (), public.facts)

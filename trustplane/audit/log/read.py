@@ -80,12 +80,19 @@ def unpack(row: Row) -> Iterator[Entry]:
         raise VerificationError("a field commitment belongs to no entry", cause="batch-form", index=row.first)
 
 
+def _unchanged(entry: Entry) -> Entry:
+    """Return an entry whose parts give the hash that stands in the log; nothing else is ever shown."""
+    if entry.leaf != entry.stored_leaf:
+        raise VerificationError("an entry was changed", cause="leaf-mismatch", index=entry.index)
+    return entry
+
+
 def entries(store: Store, start: int, stop: int) -> Iterator[Entry]:
     """Yield the entries ``[start, stop)``."""
     for row in store.rows(start, stop):
         for entry in unpack(row):
             if start <= entry.index < stop:
-                yield entry
+                yield _unchanged(entry)
 
 
 def entry_at(store: Store, index: int) -> Entry:
@@ -109,6 +116,7 @@ def of_request(store: Store, request: str) -> list[list[tuple[Entry, Public]]]:
                 public = entry.public
                 if public.request != request:
                     continue
+                _unchanged(entry)
                 if public.step == 0 or public.boot not in newest:
                     newest[public.boot] = []
                     runs.append(newest[public.boot])

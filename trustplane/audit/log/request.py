@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -26,6 +27,17 @@ __all__ = ["Request", "current"]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")
 _current: ContextVar[Request | None] = ContextVar("trustplane_request", default=None)
 _time_ns, _mono_ns = time.time_ns, time.monotonic_ns
+
+
+RESERVED = ("boot/", "ledger/", "succession/")
+"""Beginnings of ids that the log itself uses."""
+MAX_TTL_SECONDS = 100 * 365 * 86_400
+MAX_CONTENT = 64 * 1024 * 1024
+"""Largest content field, in bytes of canonical JSON."""
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def current() -> Request | None:
@@ -54,13 +66,17 @@ class Request:
         self, log: AuditLog, ident: str, *, mode: str, purpose: str, subject: str | None, parent: str,
         ttl_seconds: int, redact: Callable[[str], str] | None,
     ) -> None:  # fmt: skip
-        if not _ID.match(ident):
+        if not isinstance(ident, str) or not _ID.match(ident) or ident.startswith(RESERVED):
             raise InputError(
                 "a request_id is 1 to 128 letters, digits and ._:/-",
-                hint="it is not secret: put no names into it",
+                hint="not beginning with boot/, ledger/ or succession/; it is not secret: put no names into it",
             )
-        if len(purpose) > MAX_TEXT:
-            raise InputError(f"a purpose is at most {MAX_TEXT} characters")
+        if not isinstance(purpose, str) or len(purpose) > MAX_TEXT or not _encodable(purpose):
+            raise InputError(f"a purpose is a text of at most {MAX_TEXT} characters")
+        if subject is not None and not (isinstance(subject, str) and subject.strip() and _encodable(subject)):
+            raise InputError("a subject is a name, as text")
+        if type(ttl_seconds) is not int or not 0 <= ttl_seconds <= MAX_TTL_SECONDS:
+            raise InputError(f"a time to live is a whole number of seconds, 0 to {MAX_TTL_SECONDS}")
         self._log, self.id, self.mode, self.purpose, self.parent = log, ident, mode, purpose, parent
         self.subject, self._redact = subject, redact
         self.expires_us = _time_ns() // 1000 + ttl_seconds * 1_000_000 if mode == "sealed" else 0
@@ -80,11 +96,14 @@ class Request:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _current.reset(self._token)
-            self._token = None
-        if not self._decided:
-            self._finish("failed" if kind else "undecided", None, {"error": kind.__name__} if kind else {})
+        try:
+            if not self._decided:
+                self._finish("failed" if kind else "undecided", None, {"error": kind.__name__} if kind else {})
+        finally:
+            token, self._token = self._token, None
+            if token is not None:
+                with contextlib.suppress(ValueError):  # left in another thread or task than it was entered in
+                    _current.reset(token)
 
     # ── content ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,6 +131,8 @@ class Request:
             committed = canon.dumps(value)
         except InputError as error:
             raise InputError(f"the {name} {error.message}", hint=error.hint) from None
+        if len(committed) > MAX_CONTENT:
+            raise InputError(f"the {name} is larger than {MAX_CONTENT} bytes", hint="log a digest of it")
         if name == "subject" or self.mode == "digest":
             return "digest", committed, None
         if self.mode == "redacted":
@@ -123,6 +144,8 @@ class Request:
 
     def record(self, step: Step) -> None:
         """Add a step that holds no content; this is the port :data:`trustplane.ports.Record`."""
+        if self._decided or type(step) is not Step:
+            raise InputError("this request is decided already" if self._decided else "a step is a trustplane.Step")
         self._log.put(("step", step, self, _time_ns(), _mono_ns(), None, None, None))
 
     def step(
@@ -142,6 +165,8 @@ class Request:
         Raises:
             InputError: a float, NaN or lone surrogate in ``result``, a bad fact; nothing was recorded.
         """
+        if self._decided:
+            raise InputError("this request is decided already", hint="its steps come before its decision")
         step = Step(action, outcome, facts=facts)
         if result is None:
             self.record(step)
@@ -161,6 +186,7 @@ class Request:
         step = Step("decision", outcome, facts=facts)
         self._log.put(("decision", step, self, _time_ns(), _mono_ns(), contents, made, self._ack))
         self._decided = True
+        self._log.closed(self)
 
     def bind(self, subject: str) -> None:
         """Say whom a request is about that was opened without a subject."""

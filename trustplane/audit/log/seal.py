@@ -57,7 +57,7 @@ def unseal(secret: bytes, key: bytes, step: int, name: str, sealed: bytes) -> by
 
 def owner_of(index_key: bytes, subject: str) -> bytes:
     """Return the keyed digest under which a subject's secrets are found; without the key it says nothing."""
-    name = unicodedata.normalize("NFC", subject).strip()
+    name = " ".join(unicodedata.normalize("NFKC", subject).split())  # full-width or NFD: the same person
     if not name:
         raise InputError("a subject has a name")
     return hmac.digest(index_key, b"subject/" + name.encode("utf-8", "surrogatepass"), "sha256")

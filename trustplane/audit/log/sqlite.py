@@ -58,7 +58,10 @@ CREATE TABLE IF NOT EXISTS content(
 """
 _ADD_KEYS = "INSERT OR IGNORE INTO keys(id, secret, owner, request, expires_us, bucket) VALUES"
 _GET_KEYS = "SELECT id, secret, nullif(owner, zeroblob(32)), request, expires_us FROM keys WHERE alive AND "
-_WIPE_KEY = "UPDATE keys SET alive = 0, secret = ?, owner = ?, bucket = -1 WHERE id = ?"
+_WIPE_KEY = (
+    "UPDATE keys SET alive = 0, secret = ?, owner = ?, bucket = -1,"
+    " request = replace(hex(zeroblob(length(request))), '00', '-') WHERE id = ?"
+)  # of the same length, so that the row stays where it is
 _CHUNK = 256
 """Rows per multi-row INSERT: one call into SQLite, so that busy threads do not cut in at every row."""
 CHECKPOINT_KEPT_US = 3_600_000_000

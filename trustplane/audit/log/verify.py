@@ -195,7 +195,7 @@ def verify_log(
                     missing = entry.index
             if public.action == "key.succession" and public.kind == "log":
                 verifiers = successors(public.facts, verifiers, origin, entry.index)
-            elif public.action == "subject.erase":
+            elif public.action == "subject.erase" and public.kind == "log":
                 ident = public.facts.get("erasure")
                 erasures = erasures | {ident} if public.result == "announced" else erasures - {ident}
             tree.add(entry.stored_leaf)

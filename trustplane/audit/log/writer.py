@@ -36,6 +36,7 @@ __all__ = ["Ack", "Item", "Standing", "Writer"]
 MAX_BATCH = 1000
 """Steps per commit: past this, a flush costs less than a tenth of the hashing."""
 RETRY_SECONDS = 0.1
+DECIDED = -1
 POLL_SECONDS, POLLS = 0.002, 50
 """After work the writer looks for more every 2 ms for 0.1 s before it sleeps until a caller wakes it."""
 
@@ -245,7 +246,7 @@ class Writer:
                 at += 1
 
     def _adopt(self, state: Any) -> Standing:
-        """Give a forked child's steps in its parent's request a sequence of their own."""
+        """Give late steps, and a forked child's steps in its parent's request, a sequence of their own."""
         found = self._adopted.get(state.id)
         if found is None:
             if len(self._adopted) > 1024:
@@ -266,7 +267,7 @@ class Writer:
         origin, boot = self._origin, self.boot
         at = 0
         for kind, step, state, wall, mono, contents, new_keys, _ack in items:
-            if state.boot is not boot and state.boot != boot:
+            if state.steps < 0 or (state.boot is not boot and state.boot != boot):  # decided, or of a forked parent
                 state = self._adopt(state)
             number = state.steps
             state.steps = number + 1
@@ -283,6 +284,8 @@ class Writer:
             salt = salts[at : at + SALT_BYTES]
             at += SALT_BYTES
             publics.append(public)
+            if kind == "decision":
+                state.steps = DECIDED
             if fields:
                 leaves.append(entry_hash(public, salt, fields))
             else:  # entry_hash, written out: this line is the log's hot path

@@ -306,13 +306,13 @@ def sentences(catalogue: Any, log: Any, scope: Any, languages: Any) -> Any:  # r
         found += [sentence(claim, ident, log, inner, catalogue, languages) for ident, inner in jobs]
     return [made for made in found if made]
 
-# ── the checks ──
 TAG = re.compile(r"</?(?:html|head|meta|title|style|body|header|footer|main|section|h1|h2|h3|p|a|b|bdi|code|pre|span"
                  r"|table|thead|tbody|tr|th|td|div)(?: (?:(?:lang|class|id|data-id|data-badge|scope|charset|name"
                  r'|content)="[^"<>]*"|href="#[^"<>]*"|http-equiv="Content-Security-Policy"))*>')
 
 def page(text: Any, given: Any, language: Any, file: Any) -> None:  # holds each sentence once, nothing else
-    if TAG.sub("", text.removeprefix("<!doctype html>\n")).count("<"):
+    rest = TAG.sub("", text.removeprefix("<!doctype html>\n"))
+    if "<" in rest or text.count("<title") != 1 or not re.match(r"[^\0]{,500}<title>[^<>]*</title>\n<style>", text):
         raise ProofError(file, "a tag or attribute that no report has")
     style = re.findall("<style>(.*?)</style>", text, re.DOTALL)
     if len(style) != 1 or sha(style[0].encode()).hex() != STYLE:
@@ -354,13 +354,13 @@ def entries(folder: Any, want: Any, start: Any, count: Any, origin: Any, keys: A
                 leaves.append(sha(b"\x00trustplane/1\n", tree([first, *fields])))
                 if leaves[-1].hex() != found["leaf"]:
                     raise ProofError(name, "this entry was changed: its hash is another", index)
-                step, request = row.get("step", 0), row["request"]
+                step, request = row.get("step", 0), (row["request"], row["boot"])
                 if step != steps.get(request, step if start else 0):
                     raise ProofError(name, "a step of a request is missing or out of order", index)
-                steps[request] = step + 1
+                steps[request] = 0 if row["kind"] == "decision" else step + 1
                 if row["kind"] == "decision" and row["facts"]["steps"] != step - 1:
                     raise ProofError(name, "a decision counts other steps than there are", index)
-                if row["action"] == "key.succession":
+                if row["action"] == "key.succession" and row["kind"] == "log":
                     keys = succession(row, keys, origin)
             except WRONG as error:
                 raise ProofError(name, f"a malformed entry ({type(error).__name__})", index) from None

@@ -28,9 +28,9 @@ SHAPED = frozenset({"function_call", "functions", "messages", "model", "response
 """Fields of a request in which those keys have that meaning; elsewhere every string is a text."""
 TEXT_PARTS = frozenset({"input_text", "output_text", "refusal", "text"})
 NUMBERS = frozenset({"created", "max_completion_tokens", "max_tokens", "seed"})
-"""Keys whose numbers are parameters of the API."""
-MIN_DIGITS = 11
-"""Shortest number that is looked at: a phone or a card sent as a number."""
+"""Keys whose numbers are parameters of the API, as long as they have ten digits at most."""
+MIN_DIGITS = 9
+"""Shortest number that is looked at: a social security number, a phone or a card sent as a number."""
 
 
 class Hidden(NamedTuple):
@@ -186,7 +186,7 @@ class _Plan:
         if isinstance(value, list):
             parts = [self.value(item, key, depth + 1, free=free) for item in value]
             return lambda hidden: [part(hidden) for part in parts]
-        if depth != 1 or key not in NUMBERS:
+        if depth != 1 or key not in NUMBERS or not isinstance(value, int) or abs(value) >= 10**10:
             self._number(value)
         return _same(value)
 

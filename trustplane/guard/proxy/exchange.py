@@ -36,8 +36,11 @@ REQUEST_ID = "x-trustplane-request-id"
 
 def read_request(raw: bytes) -> tuple[dict[str, Any], str]:
     """Return the body and its prompt text, or raise ProxyRefusal."""
-    body = check_shape(parse(raw))
-    return body, prompt_text(body)
+    try:
+        body = check_shape(parse(raw))
+        return body, prompt_text(body)
+    except (TypeError, AttributeError, KeyError, ValueError):  # a shape that the checks do not know
+        raise ProxyRefusal("shape", 400, "the request has a shape that the proxy does not know") from None
 
 
 def encode_receipt(receipt: str) -> str:
@@ -171,7 +174,9 @@ class Exchange:
             if ended:
                 break
         if not ended:
-            await self._pass_on(parser.close(), reply)
+            ended = await self._pass_on(parser.close(), reply)
+        if not ended:  # cut off: what came must not look complete
+            raise ProxyRefusal("guard.proxy.upstream_broke", 502, "the upstream's stream ended before its end")
         out = "".join(map(_event_text, await self._guarded(reply.close)))
         await self._replied(200, begun, reply.restored, reply.masked, result="answered")
         receipt = await self._evidence.decide("answered", reply.text)

@@ -17,7 +17,7 @@ MAX_REPLY = 32 * 1024 * 1024
 """Longest reply that is not streamed, in bytes after decompression."""
 CONNECT_SECONDS = 10.0
 _SENT = frozenset(
-    {"api-key", "authorization", "idempotency-key", "openai-beta", "openai-organization", "openai-project"}
+    {"api-key", "authorization", "openai-beta"}  # the others can carry whatever a caller puts there
 )
 _BACK = frozenset({"openai-processing-ms", "openai-version", "retry-after", "x-request-id"})
 
