@@ -111,7 +111,7 @@ def test_every_place_of_a_body(house: House) -> None:
         "stop": [mail],
         "metadata": {mail: mail, "name": "Dr. Alice Johnson"},
         "unknown": {"deep": [{"x": [mail]}], "name": mail, "id": "13800138000"},
-        "seed": 13911112222,
+        "seed": 1391111222,
         "tools": [
             {"type": "function", "function": {"name": "f", "description": mail, "parameters": {"default": mail}}}
         ],
@@ -326,12 +326,23 @@ def test_invented_values_are_masked(start: Start) -> None:
         if not body.get("stream"):
             return message(text)
         chunks = [{"choices": [{"index": 0, "delta": {"content": p}, "finish_reason": None}]} for p in pieces]
-        return StreamingResponse(iter([f"data: {json.dumps(c)}\n\n" for c in chunks]), media_type="text/event-stream")
+        events = [f"data: {json.dumps(c)}\n\n" for c in chunks] + ["data: [DONE]\n\n"]
+        return StreamingResponse(iter(events), media_type="text/event-stream")
 
     house = start(answering(make))
     assert post(house, ask("hi")).json()["choices"][0]["message"]["content"] == expected
     assert joined(post(house, ask("hi", stream=True)).text) == expected
     assert house.log.last["steps"][-1].facts["masked"] == 2
+
+
+def test_a_stream_that_is_cut_off_never_looks_complete(start: Start) -> None:
+    def make(_body: dict[str, Any]) -> Any:
+        chunk = {"choices": [{"index": 0, "delta": {"content": "half of an ans"}, "finish_reason": None}]}
+        return Response(f"data: {json.dumps(chunk)}\n\n".encode(), media_type="text/event-stream")
+
+    house = start(answering(make))
+    text = post(house, ask("hi", stream=True)).text
+    assert "[DONE]" not in text and "upstream_broke" in text
 
 
 def test_two_choices_and_two_tool_calls_in_one_stream(start: Start) -> None:
@@ -346,7 +357,7 @@ def test_two_choices_and_two_tool_calls_in_one_stream(start: Start) -> None:
                     {"index": 0, "function": {"arguments": shown[i]}}]}},
             ]})  # fmt: skip
         raw = "".join(f"data: {json.dumps(e)}\r\n\r\n" for e in events)
-        return Response(raw.encode().rstrip(), media_type="text/event-stream")  # no [DONE], no last newline
+        return Response(raw.encode() + b"data: [DONE]", media_type="text/event-stream")  # no last newline
 
     house = start(answering(make))
     reply = post(house, ask("alice.canary@example.com", stream=True))
