@@ -213,7 +213,7 @@ def main():
         row("acknowledgement p99 at 5,000 steps/s", percentile(acks, 0.99), unit="ms", better="lower", must=10),
         row("acknowledgement p50 at 5,000 steps/s", percentile(acks, 0.5), unit="ms", better="lower"),
         row("full verification, per 10^6 entries", seconds * 1e6 / total, unit="s", better="lower", must=60),
-        row("memory grown over the run", memory[-1] - memory[1], unit="MiB", better="lower", must=16),
+        row("memory grown since the first fifth", memory[-1] - memory[2], unit="MiB", better="lower", must=16),
         row("disk per step", disk, unit="bytes", better="lower"),
     ]  # fmt: skip
     samples = {

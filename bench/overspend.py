@@ -20,12 +20,18 @@ from trustplane.audit.log.verify import verify_log  # noqa: E402
 from trustplane.privacy.accounting import RenyiAccountant  # noqa: E402
 
 
-def attack(processes, wanted, seconds):
+def attack(processes, wanted, seconds, *, quick):
     with tempfile.TemporaryDirectory() as d:
         folder = Path(d) / "plane"
         began = time.monotonic()
         started, kills, damages = test_overspending.attack(
-            folder, processes=processes, attempts=10**6, seconds=seconds, wanted=wanted, kill=0.05, harm=0.02
+            folder,
+            processes=processes,
+            attempts=10**6,
+            seconds=seconds,
+            wanted=wanted,
+            kill=0.05,
+            harm=0.02 if quick else 0.004,
         )
         with trustplane.open(folder) as plane:
             ledger = plane.rebuild_ledger()
@@ -76,7 +82,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     granted, refused, started, kills, damages, epsilon, seconds = attack(
-        *((6, 300, 20) if quick else (50, 10_000, 600))
+        *((6, 300, 20) if quick else (50, 10_000, 900)), quick=quick
     )
     samples = latency(100 if quick else 500)
     ours, pld = filter_beside_pld()

@@ -66,7 +66,10 @@ def _redact(file: str, vault: str, key_file: str, names: list[str]) -> tuple[str
 
     text = read_text(file)
     guard = TextGuard(names=names)
-    findings = [{"rule": f.rule, "start": f.start, "end": f.end, "score": f.score} for f in guard.detect(text)]
+    findings = [
+        {"rule": f.rule, "entity": f.entity, "start": f.start, "end": f.end, "score": f.score}
+        for f in guard.detect(text)
+    ]
     if not vault:
         return guard.mask(text), findings
     map_path, key_path = Path(vault), Path(key_file or vault + ".key")

@@ -38,8 +38,8 @@ def test_mask(app: typer.Typer) -> None:
     out = run(app, "redact", "-", text=TEXT).decode()
     assert out == "My name is <PERSON>, <EMAIL_ADDRESS>\r\n我叫<PERSON> no newline at the end"
     found = json.loads(run(app, "redact", "-", "--json", text=TEXT))
-    assert [f["rule"] for f in found["findings"]] == ["PERSON", "EMAIL_ADDRESS", "PERSON"]
-    assert found["text"] == out and set(found["findings"][0]) == {"rule", "start", "end", "score"}
+    assert [f["entity"] for f in found["findings"]] == ["PERSON", "EMAIL_ADDRESS", "PERSON"]
+    assert found["text"] == out and set(found["findings"][0]) == {"rule", "entity", "start", "end", "score"}
     assert run(app, "redact", "-", "--name", "Zed", text="Zed").decode() == "<LISTED_NAME>"
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from trustplane.errors import InputError
 from trustplane.guard.text import TextGuard
 from trustplane.guard.text.guard import count_facts
-from trustplane.guard.text.normal import fold, latin
+from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.overlap import resolve
-from trustplane.guard.text.rules import Hit, is_luhn, is_resident_id
+from trustplane.guard.text.rules.basic import is_luhn, is_resident_id
+from trustplane.guard.text.views import fold, latin
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -62,7 +63,7 @@ def test_finds(guard: TextGuard, text: str, rule: str, value: str | None) -> Non
         digits = "622202123456789012"
         value = next(digits + str(d) for d in range(10) if is_luhn(digits + str(d)))
         text = "卡号" + value
-    found = [(f.rule, text[f.start : f.end]) for f in guard.detect(text)]
+    found = [(f.entity, text[f.start : f.end]) for f in guard.detect(text)]
     assert (rule, value) in found
 
 
@@ -90,7 +91,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", closed)
     monkeypatch.setattr(socket, "getaddrinfo", closed)
     fresh = TextGuard()
-    assert [f.rule for f in fresh.detect("bob@example.co.uk or https://example.com/x")] == ["EMAIL_ADDRESS", "URL"]
+    assert [f.entity for f in fresh.detect("bob@example.co.uk or https://example.com/x")] == ["EMAIL_ADDRESS", "URL"]
 
 
 def test_each_predefined_english_recognizer_is_there(guard: TextGuard) -> None:
@@ -122,7 +123,7 @@ def test_own_recognizer_plugs_in_unchanged() -> None:
 
     fresh = TextGuard(recognizers=[Badge(["BADGE"])], names=["星辰", "Zed"])
     text = "他的徽章乙丢了，星辰和ZED，Zedd"
-    assert [(f.rule, text[f.start : f.end]) for f in fresh.detect(text)] == [
+    assert [(f.entity, text[f.start : f.end]) for f in fresh.detect(text)] == [
         ("BADGE", "徽章乙"), ("LISTED_NAME", "星辰"), ("LISTED_NAME", "ZED"),
     ]  # fmt: skip
     assert fresh.policy_digest != TextGuard(names=["星辰"]).policy_digest
@@ -154,7 +155,7 @@ def test_mask_and_steps(guard: TextGuard) -> None:
 
 
 def test_slow_pattern_fails_and_is_not_skipped(guard: TextGuard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustplane.guard.text.presidio.PATTERN_SECONDS", 1e-6)
+    monkeypatch.setattr("trustplane.guard.text.presidio.patterns.PATTERN_SECONDS", 1e-6)
     with pytest.raises(TimeoutError):
         guard.detect("a.b" * 20_000)
 
@@ -164,7 +165,7 @@ def test_long_texts_have_no_seams(guard: TextGuard) -> None:
     text = filler * 45
     for shift in range(0, 400, 7):
         padded = "x" * shift + " " + text + "SSN 536-90-4399 and 192.168.10.20 " + text
-        found = {f.rule for f in guard.detect(padded[: 4096 + shift])}
+        found = {f.entity for f in guard.detect(padded[: 4096 + shift])}
         assert {"US_SSN", "IP_ADDRESS"} <= found
 
 

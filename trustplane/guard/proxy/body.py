@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from trustplane.guard.proxy.refusal import ProxyRefusal
 from trustplane.guard.text import Session, TextGuard
-from trustplane.step import Finding
+from trustplane.guard.text.hit import Hit
 
 __all__ = ["Hidden", "check_shape", "dump", "hide_body", "parse", "prompt_text"]
 
@@ -245,8 +245,8 @@ def _json_inside(text: str) -> Any:
         return None
 
 
-def _strong(findings: Sequence[Finding]) -> bool:
-    return any(finding.rule in STRONG for finding in findings)
+def _strong(findings: Sequence[Hit]) -> bool:
+    return any(finding.entity in STRONG for finding in findings)
 
 
 def hide_body(body: dict[str, Any], guard: TextGuard, session: Session) -> Hidden:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from trustplane.canon import digest, dumps
 from trustplane.errors import InputError
-from trustplane.guard.text.names import NAME_RULES, listed, name_pattern
-from trustplane.guard.text.normal import fold, latin
+from trustplane.guard.text.hit import Hit
+from trustplane.guard.text.names.cues import NAME_RULES, listed, name_pattern
 from trustplane.guard.text.overlap import resolve
-from trustplane.guard.text.presidio import PatternSet, pattern_recognizers, presidio_version, run_recognizer
-from trustplane.guard.text.rules import RULES, Hit
-from trustplane.step import Finding, Ref, Step
+from trustplane.guard.text.presidio.patterns import PatternSet, pattern_recognizers, presidio_version, run_recognizer
+from trustplane.guard.text.rules import RULES
+from trustplane.guard.text.views import fold, latin
+from trustplane.step import Ref, Step
 
 if TYPE_CHECKING:
     from presidio_analyzer import EntityRecognizer
@@ -100,7 +101,7 @@ class TextGuard:
                 "engine": VERSION,
                 "languages": list(self.languages),
                 "names": _slow_digest(self._known),
-                "own": [[rule.name, rule.version] for rule in self._rules],
+                "own": [[rule.id, rule.version] for rule in self._rules],
                 "predefined": self._described,
                 "presidio": self._presidio_version,
                 "recognizers": _describe(self._recognizers),
@@ -111,7 +112,7 @@ class TextGuard:
     @functools.cached_property
     def refs(self) -> tuple[Ref, ...]:
         """The policy and the detectors as agents of a step."""
-        own = digest([[rule.name, rule.version] for rule in self._rules])
+        own = digest([[rule.id, rule.version] for rule in self._rules])
         return (
             Ref(digest=self.policy_digest, kind="policy", name="guard.text", version=VERSION),
             Ref(digest=own, kind="detector", name="trustplane-rules", version=VERSION),
@@ -123,7 +124,7 @@ class TextGuard:
             ),
         )
 
-    def detect(self, text: str, *, skip: Container[str] = ()) -> list[Finding]:
+    def detect(self, text: str, *, skip: Container[str] = ()) -> list[Hit]:
         """Return what is found in ``text``: disjoint, in order, offsets in characters of ``text``.
 
         ``skip``: rules that do not count; what they share with another rule is still found by that one.
@@ -132,9 +133,9 @@ class TextGuard:
             TimeoutError: a pattern ran longer than its limit.
         """
         hits = (*self._built_in(text), *self._custom(text))
-        return [_finding(hit) for hit in self._resolve(hit for hit in hits if hit.rule not in skip)]
+        return self._resolve(hit for hit in hits if hit.entity not in skip)
 
-    def detect_many(self, texts: Sequence[str]) -> list[list[Finding]]:
+    def detect_many(self, texts: Sequence[str]) -> list[list[Hit]]:
         """Return ``detect`` of each text, searched in one go, which is faster for many short texts."""
         if len(texts) < 2 or any("\x00" in text for text in texts):
             return [self.detect(text) for text in texts]
@@ -155,18 +156,18 @@ class TextGuard:
                 found[index].append(hit._replace(start=start, end=end))
         for number, text in enumerate(texts):
             found[number].extend(self._custom(text))
-        return [[_finding(hit) for hit in self._resolve(hits)] for hits in found]
+        return [self._resolve(hits) for hits in found]
 
     def mask(self, text: str) -> str:
         """Return ``text`` with each finding replaced by its rule, as ``<EMAIL_ADDRESS>``; not reversible."""
         findings = self.detect(text)
         if self._record is not None:
-            facts = {"findings": len(findings), **count_facts(Counter(f.rule for f in findings))}
+            facts = {"findings": len(findings), **count_facts(Counter(f.entity for f in findings))}
             self._record(Step("guard.text.mask", "masked" if findings else "clean", agents=self.refs, facts=facts))
         pieces: list[str] = []
         position = 0
         for found in findings:
-            pieces += (text[position : found.start], f"<{found.rule}>")
+            pieces += (text[position : found.start], f"<{found.entity}>")
             position = found.end
         return "".join(pieces) + text[position:]
 
@@ -178,10 +179,10 @@ class TextGuard:
 
     def _built_in(self, text: str) -> list[Hit]:
         folded = fold(text)
-        hits = [hit for rule in self._rules for hit in rule.search(folded.text)]
+        hits = [hit._replace(rule=rule.id) for rule in self._rules for hit in rule.search(folded.text)]
         hits += self._presidio.search(latin(folded.text), self.threshold)
         hits = [hit for hit in hits if hit.score >= self.threshold]
-        people = {folded.text[h.start : h.end] for h in hits if h.rule == "PERSON"}
+        people = {folded.text[h.start : h.end] for h in hits if h.entity == "PERSON"}
         hits += listed(name_pattern(p for p in people if len(p) > 1), "PERSON", folded.text, self.threshold)
         hits += listed(self._listed, "LISTED_NAME", folded.text)
         return [h._replace(start=s, end=e) for h in hits for s, e in (folded.span(h.start, h.end),)]
@@ -191,10 +192,6 @@ class TextGuard:
 
     def _resolve(self, hits: Iterable[Hit]) -> list[Hit]:
         return resolve(hit for hit in hits if hit.score >= self.threshold)
-
-
-def _finding(hit: Hit) -> Finding:
-    return Finding(rule=hit.rule, score=hit.score, start=hit.start, end=hit.end)
 
 
 def _slow_digest(names: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trustplane.guard.text.rules import Hit
+from trustplane.guard.text.hit import Hit
 
 __all__ = ["resolve"]
 
@@ -20,7 +20,7 @@ def resolve(hits: Iterable[Hit]) -> list[Hit]:
     end = -1
     best: Hit | None = None
     start = 0
-    for hit in sorted(hits, key=lambda h: (h.start, h.end, h.rule, h.score)):
+    for hit in sorted(hits, key=lambda h: (h.start, h.end, h.entity, h.rule, h.score)):
         if best is not None and hit.start < end:
             end = max(end, hit.end)
             if _rank(hit) < _rank(best):
@@ -35,4 +35,4 @@ def resolve(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def _rank(hit: Hit) -> tuple[int, float, int, str]:
-    return (hit.start - hit.end, -hit.score, hit.start, hit.rule)
+    return (hit.start - hit.end, -hit.score, hit.start, hit.entity)

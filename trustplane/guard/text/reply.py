@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from trustplane.guard.text.normal import fold_character, latin
 from trustplane.guard.text.restore import Pseudonyms
+from trustplane.guard.text.views import fold_character, latin
 
 if TYPE_CHECKING:
     from trustplane.guard.text.guard import TextGuard
@@ -191,7 +191,7 @@ class Cleaner:
             if self._escape is not None:
                 start, stop = self._in_json(blanked, offset, start, stop)
             if start < stop:
-                found.append((start, stop, finding.rule))
+                found.append((start, stop, finding.entity))
         return found
 
     def _in_json(self, blanked: str, offset: int, start: int, stop: int) -> tuple[int, int]:

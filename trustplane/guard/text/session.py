@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from trustplane.errors import InputError
-from trustplane.guard.text.names import listed, name_pattern
-from trustplane.guard.text.normal import fold
+from trustplane.guard.text.hit import Hit
+from trustplane.guard.text.names.cues import listed, name_pattern
 from trustplane.guard.text.overlap import resolve
 from trustplane.guard.text.restore import Pseudonyms, Restorer
-from trustplane.guard.text.rules import Hit
-from trustplane.step import Finding
+from trustplane.guard.text.views import fold
 
 if TYPE_CHECKING:
     from trustplane.guard.text.guard import TextGuard
@@ -74,7 +73,7 @@ class Session:
         for text, findings in zip(texts, found, strict=True):
             self._seen_codes.update(code.upper() for code in _CODE_LIKE.findall(text))
             for finding in findings:
-                if finding.rule == "PERSON" and finding.end - finding.start > 1:
+                if finding.entity == "PERSON" and finding.end - finding.start > 1:
                     self._people.add(text[finding.start : finding.end])
         people = name_pattern(self._people)
         issued = self._pseudonyms.pattern()
@@ -86,11 +85,11 @@ class Session:
     def _hits(
         self,
         text: str,
-        findings: Sequence[Finding],
+        findings: Sequence[Hit],
         people: re.Pattern[str] | None,
         issued: re.Pattern[str] | None,
     ) -> list[Hit]:
-        hits = [Hit(f.rule, f.start, f.end, f.score) for f in findings]
+        hits = list(findings)
         if people is not None:
             folded = fold(text)
             for hit in listed(people, "PERSON", folded.text):
@@ -104,9 +103,9 @@ class Session:
         pieces: list[str] = []
         position = 0
         for hit in hits:
-            pieces += (text[position : hit.start], self._pseudonym(hit.rule, text[hit.start : hit.end]))
+            pieces += (text[position : hit.start], self._pseudonym(hit.entity, text[hit.start : hit.end]))
             position = hit.end
-            self.counts[hit.rule] += 1
+            self.counts[hit.entity] += 1
         return "".join(pieces) + text[position:]
 
     def _pseudonym(self, rule: str, value: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trustplane.errors import InputError, missing_extra
-from trustplane.guard.text.rules import Hit
+from trustplane.guard.text.hit import Hit
 
 if TYPE_CHECKING:
     from presidio_analyzer import EntityRecognizer
@@ -106,7 +106,7 @@ class PatternSet:
                     if rated > 0:
                         if rated < 1 and context:
                             rated = _in_context(text, start, context, rated)
-                        yield _trimmed(text, Hit(entity, start, end, rated))
+                        yield _trimmed(text, Hit(entity, start, end, rated, "presidio/" + recognizer.name))
         for recognizer in self._whole:
             yield from run_recognizer(recognizer, text)
 
@@ -154,4 +154,4 @@ def run_recognizer(recognizer: EntityRecognizer, text: str) -> Iterator[Hit]:
         if not (0 <= start <= end <= len(text) and 0.0 <= score <= 1.0):
             raise InputError("a recogniser gave a place outside the text or a score outside 0..1")
         if start < end and score > 0:
-            yield Hit(str(result.entity_type), start, end, score)
+            yield Hit(str(result.entity_type), start, end, score, "presidio/" + recognizer.name)

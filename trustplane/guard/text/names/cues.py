@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from trustplane.guard.text.normal import fold
-from trustplane.guard.text.rules import Hit, Rule
+from trustplane.guard.text.hit import Hit, Rule
+from trustplane.guard.text.views import fold
 
 __all__ = ["NAME_RULES", "listed", "name_pattern"]
 
@@ -112,8 +112,8 @@ def _chinese(text: str) -> Iterator[Hit]:
 
 
 NAME_RULES: dict[str, Rule] = {
-    "en": Rule("own/person_en", "1", _english),
-    "zh": Rule("own/person_zh", "1", _chinese),
+    "en": Rule("own/person_en", "1", ("PERSON",), _english),
+    "zh": Rule("own/person_zh", "1", ("PERSON",), _chinese),
 }
 """Rule of each language whose cues are known."""
 

@@ -1,30 +1,14 @@
-"""Own rules for numbers, addresses and keys: linear patterns, each with its check."""
+"""The first structured rules: cards, phones, e-mail, resident IDs, keys."""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-__all__ = ["RULES", "Hit", "Rule", "is_luhn", "is_resident_id"]
+from trustplane.guard.text.hit import Hit, Rule
 
-
-class Hit(NamedTuple):
-    """A candidate: rule id, folded offsets and score."""
-
-    rule: str
-    start: int
-    end: int
-    score: float
-
-
-class Rule(NamedTuple):
-    """A rule: what it finds, its version (raised when a result may change) and how it searches."""
-
-    name: str
-    version: str
-    search: Callable[[str], Iterator[Hit]]
+__all__ = ["RULES", "is_luhn", "is_resident_id"]
 
 
 _LETTER = "A-Za-z0-9"
@@ -121,12 +105,12 @@ def _pattern(rule: str, pattern: re.Pattern[str], score: float) -> Callable[[str
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("own/credit_card", "1", _cards),
-    Rule("own/cn_resident_id", "1", _resident_ids),
-    Rule("own/cn_mobile", "1", _pattern("PHONE_NUMBER", _CN_MOBILE, 0.8)),
-    Rule("own/phone_plus", "1", _pattern("PHONE_NUMBER", _PLUS_PHONE, 0.7)),
-    Rule("own/phone_nanp", "1", _pattern("PHONE_NUMBER", _NANP_PHONE, 0.7)),
-    Rule("own/email", "1", _pattern("EMAIL_ADDRESS", _EMAIL, 0.9)),
-    Rule("own/api_key", "1", _pattern("API_KEY", _KEYS, 0.9)),
-    Rule("own/private_key", "1", _pattern("PRIVATE_KEY", _PEM, 1.0)),
+    Rule("own/credit_card", "1", ("CREDIT_CARD",), _cards),
+    Rule("own/cn_resident_id", "1", ("CN_RESIDENT_ID",), _resident_ids),
+    Rule("own/cn_mobile", "1", ("PHONE_NUMBER",), _pattern("PHONE_NUMBER", _CN_MOBILE, 0.8)),
+    Rule("own/phone_plus", "1", ("PHONE_NUMBER",), _pattern("PHONE_NUMBER", _PLUS_PHONE, 0.7)),
+    Rule("own/phone_nanp", "1", ("PHONE_NUMBER",), _pattern("PHONE_NUMBER", _NANP_PHONE, 0.7)),
+    Rule("own/email", "1", ("EMAIL_ADDRESS",), _pattern("EMAIL_ADDRESS", _EMAIL, 0.9)),
+    Rule("own/api_key", "1", ("API_KEY",), _pattern("API_KEY", _KEYS, 0.9)),
+    Rule("own/private_key", "1", ("PRIVATE_KEY",), _pattern("PRIVATE_KEY", _PEM, 1.0)),
 )

@@ -1,0 +1,1 @@
+"""Names of people, places and organisations: by cue, by list, by tagger, by model."""
