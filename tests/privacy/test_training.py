@@ -85,9 +85,9 @@ def slow_clipped_sum(model, records, norm, loss):
 def test_clipped_sum_equals_the_slow_one(features, hidden, records, norm, physical, mean):
     torch.manual_seed(features * 100 + hidden)
     model = nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), nn.LayerNorm(hidden), nn.Linear(hidden, 1))
-    dataset = data(records, features)
+    model.double()
+    dataset = TensorDataset(*(t.double() for t in data(records, features).tensors))
     start = [p.detach().clone() for p in model.parameters()]
-    expected = slow_clipped_sum(model, dataset, math.floor(norm * 1e6) / 1e6, nn.functional.mse_loss)
     reduction = "mean" if mean else "sum"
     run, _, _ = training(
         model,
@@ -99,11 +99,13 @@ def test_clipped_sum_equals_the_slow_one(features, hidden, records, norm, physic
         physical_batch_size=physical,
         loss_reduction=reduction,
     )
+    assert norm - 1e-6 < run.max_grad_norm <= norm + 1e-12  # the norm that the log names, in whole millionths
+    expected = slow_clipped_sum(model, dataset, run.max_grad_norm, nn.functional.mse_loss)
     run._noise = Silent()
     with run:
         loop(run, model, lambda p, t: nn.functional.mse_loss(p, t, reduction=reduction))
     for before, after, total in zip(start, model.parameters(), expected, strict=True):
-        torch.testing.assert_close(before - after.detach(), total / records, rtol=2e-4, atol=1e-5)
+        torch.testing.assert_close(before - after.detach(), total / records, rtol=1e-6, atol=1e-9)
 
 
 class Silent:

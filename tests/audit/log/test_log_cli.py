@@ -122,6 +122,10 @@ def test_signing_and_erasing(run, plane, tmp_path):
     assert run("key", "rotate").stdout.strip() not in old
     run("cosign", "--witness", tmp_path / "w")
     run("verify", "--key", old[0])
+    (tmp_path / "early").write_text(note)
+    (tmp_path / "late").write_text(run("cosign", "--witness", tmp_path / "w", "--key", old[0]).stdout)
+    run("verify", "--key", old[0], "--from", tmp_path / "early", "--to", tmp_path / "late")
+    run("verify", "--key", old[0], "--against", tmp_path / "early", "--against", tmp_path / "late")
     run("verify", "--key", run("key", "show").stdout.split()[0], code=5)
 
 

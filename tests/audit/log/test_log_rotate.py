@@ -255,3 +255,21 @@ def test_a_witness_cosigns_what_extends_and_nothing_else(tmp_path, open_log):
         witness.cosign(text2, trusted, ORIGIN, [])
     with pytest.raises(InputError):
         Witness(tmp_path / "nameless")
+
+
+def test_receipts_and_checkpoints_follow_the_succession(open_log):
+    """Whoever was told the first key only can still check what was signed before and after a rotation."""
+    log = open_log()
+    first = [log.keys.signing[0].verifier]
+    with log.request("r1", input="x") as request:
+        request.decide("yes")
+    before, (_, early) = request.receipt(), log.checkpoint()
+    old = log.keys.signing[0]
+    log.rotate()
+    with log.request("r2", input="y") as request:
+        request.decide("no")
+    after, (checkpoint, late) = request.receipt(), log.checkpoint()
+    for kept in (before, early, after, late):
+        verify_against(log.store, ORIGIN, first, kept)
+    forged = checkpoint.body + "\n" + old.sign(checkpoint.body) + "\n"  # the old key signs no more after it
+    refused("unsigned", verify_against, log.store, ORIGIN, first, forged)

@@ -273,6 +273,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return cls(lines[0], int(lines[1]), root)
 
     @classmethod
+    def claimed(cls, text: str) -> Checkpoint:
+        """Return what a signed checkpoint says, its signatures unchecked."""
+        return cls.parse_body(text.partition("\n\n")[0] + "\n")
+
+    @classmethod
     def verify(cls, text: str, verifiers: Sequence[Verifier], origin: str) -> tuple[Checkpoint, dict[str, int]]:
         """Verify a signed checkpoint of the log ``origin``; return it and who signed."""
         body, signed = verify_note(text, verifiers)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trustplane.audit.log.note import ED25519, Verifier, verify_note
+from trustplane.audit.log.read import unpack
 from trustplane.errors import InputError, VerificationError
 from trustplane.step import Step
 
 if TYPE_CHECKING:
     from trustplane.audit.log.log import AuditLog
+    from trustplane.audit.log.store import Store
 
-__all__ = ["finish_rotation", "rotate_keys", "succession_body", "successors"]
+__all__ = ["finish_rotation", "rotate_keys", "succession_body", "successors", "verifiers_at"]
 
 _CHUNK = 240
 
@@ -90,3 +93,22 @@ def successors(facts: dict[str, Any], known: list[Verifier], origin: str, index:
         raise wrong
     gone = {v.vkey for v in old}
     return [v for v in known if v.vkey not in gone] + new
+
+
+def verifiers_at(store: Store, origin: str, trusted: Sequence[Verifier], size: int) -> list[Verifier]:
+    """Return the keys that sign a log of ``size`` entries, from those of its beginning (or its whole history).
+
+    Successions carry the signatures of both keys, so that they need no tree around them to be believed.
+
+    Raises:
+        VerificationError: cause ``succession``: one of them does not hold.
+    """
+    known = list(trusted)
+    for row in store.rows(0, min(size, store.size())):
+        if b'"key.succession"' in row.publics:
+            for entry in unpack(row):
+                if entry.index < size and b'"key.succession"' in entry.data:
+                    public = entry.public
+                    if public.action == "key.succession" and public.kind == "log":
+                        known = successors(public.facts, known, origin, entry.index)
+    return known

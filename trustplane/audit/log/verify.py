@@ -15,7 +15,7 @@ from trustplane.audit.log.entry import Public
 from trustplane.audit.log.integrate import TILE
 from trustplane.audit.log.note import Checkpoint, Proof, Verifier
 from trustplane.audit.log.read import Entry, open_content, unpack
-from trustplane.audit.log.rotate import successors
+from trustplane.audit.log.rotate import successors, verifiers_at
 from trustplane.audit.log.store import Head, Store
 from trustplane.audit.log.tree import EMPTY_ROOT, node_hash, root_of
 from trustplane.errors import VerificationError
@@ -254,14 +254,17 @@ def _standing(store: Store) -> tuple[list[tuple[int, str, int]], Head | None, _T
 def verify_against(store: Store, origin: str, trusted: Sequence[Verifier], receipt: str) -> Checkpoint:
     """Check that this log still holds what a receipt or checkpoint from outside says: no rollback, no fork.
 
-    ``receipt``: a ``.tlog-proof`` or a signed checkpoint. Nothing inside a plane can show that the whole
+    ``receipt``: a ``.tlog-proof`` or a signed checkpoint. ``trusted``: as for :func:`verify_log`; successions up to
+    the receipt's size are followed. Nothing inside a plane can show that the whole
     plane was put back to an earlier state; only what someone else kept can.
 
     Raises:
         VerificationError: cause ``rolled-back`` (the log is shorter than it was) or ``forked``.
     """
     proof = Proof.parse(receipt) if receipt.startswith("c2sp.org/tlog-proof") else None
-    checkpoint, _ = Checkpoint.verify(proof.checkpoint if proof else receipt, trusted, origin)
+    text = proof.checkpoint if proof else receipt
+    verifiers = verifiers_at(store, origin, trusted, Checkpoint.claimed(text).size)
+    checkpoint, _ = Checkpoint.verify(text, verifiers, origin)
     size = store.size()
     if size < checkpoint.size:
         raise VerificationError(
@@ -281,5 +284,5 @@ def verify_against(store: Store, origin: str, trusted: Sequence[Verifier], recei
     if tree.size != checkpoint.size or tree.root() != checkpoint.root:
         raise VerificationError("the log is not the one that the receipt was given for", cause="forked")
     if proof:
-        proof.verify(leaf, trusted, origin)
+        proof.verify(leaf, verifiers, origin)
     return checkpoint
