@@ -221,6 +221,8 @@ def erase(
             raise Refused("nothing was erased")
     with trustplane.open(existing(plane)) as opened:
         done = opened.log.erase(subject, ground=ground)
+    if not done.keys:
+        talk("nothing was ever bound to this subject: is the name spelt as the requests gave it?")
     data = {
         "erasure": done.id,
         "keys": done.keys,

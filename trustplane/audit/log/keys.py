@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import secrets
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from trustplane.audit.log import note
 from trustplane.audit.log.note import Key, Verifier
 from trustplane.audit.log.store import Store
 from trustplane.errors import InputError, StoreError
+from trustplane.files import write_private
 
 __all__ = ["Keys", "open_identity"]
 
@@ -73,26 +72,8 @@ class Keys:
         document = {"origin": self.origin, "signing": [k.text for k in self.signing], "history": self.history}
         if self.staged:
             document["staged"] = [k.text for k in self.staged]
-        data = json.dumps(document)
-        temporary = self._folder / f".keys-{os.getpid()}-{secrets.token_hex(4)}"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, data.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        target = self._folder / "keys.json"
-        if new:  # the first of several processes wins
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, target)
-            temporary.unlink()
-        else:
-            temporary.rename(target)
-        directory = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        # of several processes that open a new log at once, the first one's keys count
+        write_private(self._folder / "keys.json", json.dumps(document).encode(), new=new)
 
     def refresh(self) -> None:
         """Take over a rotation that another process made."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from trustplane.audit.log.note import COSIGN, Checkpoint, Key, Verifier
 from trustplane.audit.log.tree import verify_consistency
 from trustplane.errors import InputError, StoreError, VerificationError
+from trustplane.files import write_private
 from trustplane.lock import held
 
 __all__ = ["Witness"]
@@ -26,20 +26,10 @@ class Witness:
             if not path.exists():
                 if not name:
                     raise InputError("a new witness needs a name", hint="such as witness.example/audit")
-                self._replace(path, Key.generate(name, COSIGN).text + "\n")
+                write_private(path, (Key.generate(name, COSIGN).text + "\n").encode(), new=True)
             self.key = Key.parse(path.read_text())
         except OSError as error:
             raise StoreError(f"the witness folder cannot be used: {error.strerror}") from None
-
-    def _replace(self, path: Path, text: str) -> None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(handle, text.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.rename(path)
 
     def seen(self) -> dict[str, tuple[int, str]]:
         """Return per origin the size and root (hex) cosigned last."""
@@ -88,5 +78,8 @@ class Witness:
                         ) from None
             line = self.key.sign(checkpoint.body, now=now)
             seen[origin] = (checkpoint.size, checkpoint.root.hex())
-            self._replace(self.folder / "seen.json", json.dumps(seen))
+            try:
+                write_private(self.folder / "seen.json", json.dumps(seen).encode())
+            except OSError as error:
+                raise StoreError(f"the witness cannot remember, so it does not sign: {error.strerror}") from None
         return text + line + "\n"
