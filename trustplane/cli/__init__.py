@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["build", "main"]
 
-VERBS = ("log", "ledger", "budget", "redact", "restore", "proxy", "report", "verify", "demo")
+VERBS = ("log", "ledger", "budget", "scan", "redact", "restore", "policy", "proxy", "report", "verify", "demo")
 """Modules beside this one; each has ``register(app)`` and imports what is heavy inside its functions."""
 
 

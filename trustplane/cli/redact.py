@@ -1,91 +1,67 @@
-"""`trustplane redact`: mask a text, or hide it behind pseudonyms that `trustplane restore` can undo."""
+"""`trustplane redact`: mask texts, or hide values behind pseudonyms that `trustplane restore` can undo."""
 
 from __future__ import annotations
 
-import os
-import sys
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trustplane.cli.console import JsonFlag, emit, talk
-from trustplane.errors import InputError
+from trustplane.cli.console import JsonFlag, emit, progress, talk
+from trustplane.cli.guarded import (
+    DirectionOption,
+    EntitiesOption,
+    LanguageOption,
+    LocaleOption,
+    NameOption,
+    PolicyOption,
+    PurposeOption,
+    TenantOption,
+    ThresholdOption,
+    direction_of,
+    open_guarded,
+    open_policy,
+)
+from trustplane.cli.texts import (
+    MAX_BYTES,
+    FileArgument,
+    FormatOption,
+    MaxBytesOption,
+    OutOption,
+    ResumeOption,
+    Sink,
+    Source,
+    check_resume,
+    format_of,
+    parts,
+)
+from trustplane.cli.vault import Keeper
+from trustplane.errors import InputError, Refused
 
-__all__ = ["read_bytes", "read_text", "register", "write_text"]
+if TYPE_CHECKING:
+    from trustplane.guard.text.guarded import Guarded
+    from trustplane.guard.text.policy import Action, Policy
 
-FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="Text in UTF-8; - reads standard input.")]
-MapOption = Annotated[str, typer.Option("--map", metavar="FILE", help="Keep the values here, sealed; can be undone.")]
-KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", help="Key of the map; by default MAP.key.")]
-NameOption = Annotated[list[str] | None, typer.Option("--name", help="A name to find wherever it stands; repeat.")]
+__all__ = ["register"]
 
-
-def read_bytes(path: str, what: str) -> bytes:
-    """Return the bytes of a file, or of standard input for ``-``."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror}") from None
-
-
-def read_text(path: str) -> str:
-    """Return a text in UTF-8 with its line ends as they are."""
-    try:
-        return read_bytes(path, "the text").decode()
-    except UnicodeDecodeError:
-        raise InputError("the text is not UTF-8") from None
+VaultOption = Annotated[
+    str, typer.Option("--vault", metavar="FILE", help="Keep the values here, sealed; can be undone.")
+]
+SealedFlag = Annotated[bool, typer.Option("--sealed", help="Keep the values in the pseudonyms, sealed; needs --key.")]
+KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", help="Key, made if new; by default VAULT.key.")]
+STYLES: dict[str, Action] = {"mask": "mask", "pseudonym": "pseudonymise", "hash": "hash", "shape": "pseudonymise"}
+StyleOption = Annotated[
+    str, typer.Option("--style", metavar="|".join(STYLES), help="In place of what the policy says for a redaction.")
+]
 
 
-def write_text(text: str) -> None:
-    """Write ``text`` to standard output exactly as it is."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
-
-
-def _private(path: Path, data: bytes, *, fresh: bool) -> None:
-    """Write a file that only its owner reads, in one step."""
-    made = path if fresh else path.with_name(path.name + ".new")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if fresh else os.O_TRUNC)
-        with os.fdopen(os.open(made, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if not fresh:
-            made.replace(path)
-    except OSError as error:
-        raise InputError(f"{path.name} cannot be written: {error.strerror}") from None
-
-
-def _redact(file: str, vault: str, key_file: str, names: list[str]) -> tuple[str, list[dict[str, Any]]]:
-    if "torch" not in sys.modules:  # spaCy's thinc would import it, for seconds, and no rule here uses it
-        sys.modules["torch"] = None  # type: ignore[assignment]  # this process does nothing else
-    from trustplane.guard.text import Session, TextGuard
-    from trustplane.guard.text.vault import new_key, read_key, seal, unseal
-
-    text = read_text(file)
-    guard = TextGuard(names=names)
-    findings = [
-        {"rule": f.rule, "entity": f.entity, "start": f.start, "end": f.end, "score": f.score}
-        for f in guard.detect(text)
-    ]
-    if not vault:
-        return guard.mask(text), findings
-    map_path, key_path = Path(vault), Path(key_file or vault + ".key")
-    session = guard.session()
-    if map_path.exists():
-        key = read_key(read_bytes(str(key_path), "the key").decode("ascii", "replace"))
-        session = Session.from_values(guard, unseal(map_path.read_bytes(), key))
-    elif key_path.exists():
-        key = read_key(read_bytes(str(key_path), "the key").decode("ascii", "replace"))
-    else:
-        shown = new_key()
-        _private(key_path, shown.encode(), fresh=True)
-        key = read_key(shown)
-    hidden = session.hide(text)
-    _private(map_path, seal(session.values(), key), fresh=False)
-    return hidden, findings
+def _styled(policy: Policy, style: str, *, to_pseudonyms: bool) -> Policy:
+    """Return the policy with its redacting actions replaced by a style; without a style, as it is."""
+    if style:
+        return policy.restyled(STYLES[style])
+    return policy.restyled("pseudonymise") if to_pseudonyms else policy
 
 
 def register(app: typer.Typer) -> None:
@@ -94,17 +70,98 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def redact(
         file: FileArgument = "-",
-        map_file: MapOption = "",
-        key: KeyOption = "",
-        name: NameOption = None,
         as_json: JsonFlag = False,
+        form: FormatOption = "",
+        policy: PolicyOption = "",
+        style: StyleOption = "",
+        vault: VaultOption = "",
+        sealed: SealedFlag = False,
+        key: KeyOption = "",
+        language: LanguageOption = None,
+        locale: LocaleOption = None,
+        entities: EntitiesOption = "",
+        threshold: ThresholdOption = None,
+        name: NameOption = None,
+        direction: DirectionOption = "out",
+        tenant: TenantOption = "",
+        purpose: PurposeOption = "",
+        delimiter: Annotated[str, typer.Option("--delimiter", help="Of CSV; guessed without it.")] = "",
+        out: OutOption = "",
+        resume: ResumeOption = False,
+        max_bytes: MaxBytesOption = MAX_BYTES,
     ) -> None:
-        """Mask personal data and secrets in a text; with --map, so that it can be restored."""
-        if key and not map_file:
-            raise InputError("--key without --map", hint="masks cannot be undone; --map keeps what undoes pseudonyms")
-        text, findings = _redact(file, map_file, key, list(name or ()))
-        if as_json:
-            emit({"text": text, "findings": findings}, as_json=True)
-        else:
-            write_text(text)
-        talk(f"{len(findings)} found")
+        """Mask personal data and secrets in a text, JSON, JSON Lines or CSV; with --vault, so that it can be restored.
+
+        JSON is read leaf by leaf, CSV cell by cell; what does not change keeps its bytes. A text that the policy
+        blocks, or holds for review, is not written: exit code 3, as a record it is left out and named.
+        """
+        if style and style not in STYLES:
+            raise InputError("there is no such style", hint=f"one of {', '.join(STYLES)}")
+        if resume and style == "shape":
+            raise InputError("--resume does not go with --style shape")
+        keeper = Keeper(vault, key, sealed=sealed, style=style, tenant=tenant)
+        flags: dict[str, Any] = {"languages": language, "locales": locale, "entities": entities}
+        opened = open_policy(policy, threshold=threshold, names=name, **flags)
+        opened = _styled(opened, style, to_pseudonyms=keeper.reversible and not policy)
+        kind = format_of(file, form)
+        asked: dict[str, Any] = {"direction": direction_of(direction), "tenant": tenant, "purpose": purpose}
+        check_resume(file, out, resume=resume)
+        guarded = open_guarded(opened, key=keeper.key)
+        keeper.open(guarded.guard)
+        with Source(file, max_bytes) as source:
+            if as_json:
+                if kind != "text":
+                    raise InputError("--json is for a plain text", hint="scan text --json lists findings of any format")
+                _one(source, guarded, keeper, asked, out)
+                return
+            settings = json.dumps([opened.digest, guarded.guard.policy_digest, kind, delimiter, style, sealed, asked])
+            with progress("redact", source.size) as advance:
+                sink = Sink(out, settings, resume=resume, source=source, before_save=keeper.save)
+                counts = Counter[str](sink.state)
+                at = source.offset
+                for part in parts(source, kind, delimiter, walk=True, done=sink.done):
+                    decisions = guarded.decide_many(part.texts, contexts=part.contexts, **asked)
+                    if all(decision.goes for decision in decisions):
+                        sink.write(part.rebuild(guarded.apply_many(decisions, part.texts, keeper.session)))
+                        counts["found"] += sum(d.action != "allow" for decision in decisions for d in decision.hits)
+                    else:
+                        counts["withheld"] += 1
+                        _withheld(part.id, decisions, alone=kind in {"text", "json"})
+                    sink.state = dict(counts)
+                    sink.next()
+                    advance(source.offset - at)
+                    at = source.offset
+                sink.close()
+        talk(f"{counts['found']} found")
+        if counts["withheld"]:
+            raise Refused(f"{counts['withheld']} records were left out", hint="their numbers stand above")
+
+
+def _withheld(name: str, decisions: Any, *, alone: bool) -> None:
+    from trustplane.guard.text.decide import strictest
+
+    verdict = strictest(d.verdict for d in decisions)
+    if alone:
+        reasons = sorted({d.reason for d in decisions} - {""} | {h.hit.entity for d in decisions for h in d.hits})
+        raise Refused(f"the policy does not let this text pass: {verdict}", hint=", ".join(reasons)[:200])
+    talk(f"record {name}: {verdict}, left out")
+
+
+def _one(source: Source, guarded: Guarded, keeper: Keeper, asked: dict[str, Any], out: str) -> None:
+    """Write one text and its findings as a JSON document."""
+    text = source.whole()
+    decision = guarded.decide(text, **asked)
+    if not decision.goes:
+        _withheld(source.path, [decision], alone=True)
+    new = guarded.apply(decision, text, keeper.session)
+    keeper.save()
+    findings = [
+        {"rule": h.rule, "entity": h.entity, "start": h.start, "end": h.end, "score": h.score}
+        for h in (d.hit for d in decision.hits if d.action != "allow")
+    ]
+    found = {"text": new, "findings": findings}
+    if out:
+        Path(out).write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    else:
+        emit(found, as_json=True)
+    talk(f"{len(findings)} found")

@@ -1,4 +1,4 @@
-"""`trustplane restore`: put the values of a map back into a text."""
+"""`trustplane restore`: put the values of a vault or of sealed tokens back into a text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from trustplane.cli.console import JsonFlag, emit
-from trustplane.cli.redact import read_bytes, read_text, write_text
+from trustplane.cli.guarded import TenantOption
+from trustplane.cli.texts import (
+    MAX_BYTES,
+    FileArgument,
+    FormatOption,
+    MaxBytesOption,
+    OutOption,
+    Sink,
+    Source,
+    format_of,
+    parts,
+)
+from trustplane.cli.vault import restorer
 from trustplane.errors import InputError
 
 __all__ = ["register"]
@@ -18,23 +30,29 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def restore(
-        map_file: Annotated[str, typer.Option("--map", metavar="FILE", help="The map that redact kept.")],
-        file: Annotated[str, typer.Argument(metavar="FILE", help="Text in UTF-8; - reads standard input.")] = "-",
-        key: Annotated[str, typer.Option("--key", metavar="FILE", help="Its key; by default MAP.key.")] = "",
+        file: FileArgument = "-",
+        vault: Annotated[str, typer.Option("--vault", metavar="FILE", help="The vault that redact kept.")] = "",
+        sealed: Annotated[bool, typer.Option("--sealed", help="The values are in the text, sealed.")] = False,
+        key: Annotated[str, typer.Option("--key", metavar="FILE", help="Its key; by default VAULT.key.")] = "",
+        form: FormatOption = "",
+        tenant: TenantOption = "",
+        out: OutOption = "",
+        max_bytes: MaxBytesOption = MAX_BYTES,
         as_json: JsonFlag = False,
     ) -> None:
-        """Put back what `redact --map` hid, in the same text or in one that quotes it."""
-        from trustplane.guard.text.restore import Pseudonyms
-        from trustplane.guard.text.vault import read_key, unseal
-
-        secret = read_key(read_bytes(key or map_file + ".key", "the key").decode("ascii", "replace"))
-        pseudonyms = Pseudonyms()
-        for shown, value in unseal(read_bytes(map_file, "the map"), secret).items():
-            if len(shown) < 3:
-                raise InputError("the map holds a pseudonym of an unknown form")
-            pseudonyms.add(shown[1:-1], value)
-        text = pseudonyms.restore(read_text(file))
-        if as_json:
-            emit({"text": text}, as_json=True)
-        else:
-            write_text(text)
+        """Put back what `redact --vault` or `redact --sealed` hid, in the same text or in one that quotes it."""
+        if bool(vault) == sealed:
+            raise InputError("restore needs --vault or --sealed", hint="as redact was given")
+        if sealed and not key:
+            raise InputError("--sealed needs --key")
+        put_back = restorer(vault, key, tenant=tenant)
+        kind = format_of(file, form)
+        with Source(file, max_bytes) as source:
+            if as_json:
+                emit({"text": put_back(source.whole())}, as_json=True)
+                return
+            sink = Sink(out, "", resume=False, source=source, before_save=lambda: None)
+            for part in parts(source, kind, walk=True):
+                sink.write(part.rebuild([put_back(text) for text in part.texts]))
+                sink.next()
+            sink.close()

@@ -1,5 +1,7 @@
 """What the guard finds, where, and that it needs no network."""
 
+import base64
+import random
 import re
 import socket
 from itertools import pairwise
@@ -13,11 +15,13 @@ from trustplane.guard.text import TextGuard
 from trustplane.guard.text.guard import count_facts
 from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.overlap import resolve
-from trustplane.guard.text.rules.basic import is_luhn, is_resident_id
+from trustplane.guard.text.rules.checks import is_luhn
+from trustplane.guard.text.rules.chinese import is_resident_id
 from trustplane.guard.text.views import fold, latin
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+RANDOM = "".join(random.Random(1).choices("abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=900))
 CASES = [
     ("write to alice@example.com.", "EMAIL_ADDRESS", "alice@example.com"),
     ("我的邮箱是zhang.wei@qq.com，谢谢", "EMAIL_ADDRESS", "zhang.wei@qq.com"),
@@ -34,8 +38,8 @@ CASES = [
     ("call (415) 555-2671 now", "PHONE_NUMBER", "(415) 555-2671"),
     ("key sk-abcDEF1234567890abcd end", "API_KEY", "sk-abcDEF1234567890abcd"),
     ("AKIAIOSFODNN7EXAMPLE", "API_KEY", "AKIAIOSFODNN7EXAMPLE"),
-    ("ghp_" + "a1B2" * 9, "API_KEY", "ghp_" + "a1B2" * 9),
-    ("sk-" + "x" * 900, "API_KEY", "sk-" + "x" * 900),
+    ("ghp_" + RANDOM[:36], "API_KEY", "ghp_" + RANDOM[:36]),
+    ("sk-" + RANDOM, "API_KEY", "sk-" + RANDOM),
     ("-----BEGIN PRIVATE KEY-----\nMIIE\nzzz", "PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIE\nzzz"),
     ("My name is Alice Johnson and I live here", "PERSON", "Alice Johnson"),
     ("my name is john smith and more", "PERSON", "john smith"),
@@ -94,21 +98,40 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [f.entity for f in fresh.detect("bob@example.co.uk or https://example.com/x")] == ["EMAIL_ADDRESS", "URL"]
 
 
-def test_each_predefined_english_recognizer_is_there(guard: TextGuard) -> None:
-    import inspect
+def test_each_predefined_recognizer_of_the_countries_is_there(guard: TextGuard) -> None:
+    from trustplane.guard.text.presidio.patterns import locale_of, pattern_recognizers
 
-    import presidio_analyzer.predefined_recognizers as predefined
-    from presidio_analyzer import PatternRecognizer
+    on = {row["source"] for row in guard.explain_rules()}
+    for recognizer in pattern_recognizers():
+        kind = type(recognizer)
+        wanted = locale_of(recognizer) in {"", *guard.locales}
+        assert (f"{kind.__module__}.{kind.__qualname__}" in on) == wanted
+    assert {"US", "GB", "CN", "SG"} <= set(guard.locales) and "PL" not in guard.locales
+    assert {"PL"} == set(TextGuard(languages=["pl"]).locales)
 
-    names = {
-        n
-        for n in dir(predefined)
-        if inspect.isclass(k := getattr(predefined, n))
-        and issubclass(k, PatternRecognizer)
-        and k().supported_language == "en"
-    }
-    assert names <= {d[0].rpartition(".")[2] for d in guard._described}
-    assert len(names) >= 25
+
+def test_locales_decide_whose_identifiers_count() -> None:
+    text = "numero 44051401359"
+    assert "PL_PESEL" in {hit.entity for hit in TextGuard(locales=["PL"], entities=["PL_PESEL"]).detect(text)}
+    assert "PL_PESEL" not in {row["entities"][0] for row in TextGuard(locales=["US"]).explain_rules()}
+    for locales in ("PL", ["pl"], ["Poland"]):
+        with pytest.raises(InputError):
+            TextGuard(locales=locales)
+
+
+def test_entities_are_looked_for_alone() -> None:
+    only = TextGuard(entities=["EMAIL_ADDRESS"])
+    text = "mail bob@example.com or 4111 1111 1111 1111"
+    assert {hit.entity for hit in only.detect(text)} == {"EMAIL_ADDRESS"}
+    assert only.detect_many([text, text]) == [only.detect(text)] * 2
+    with pytest.raises(InputError, match="EMAIL_ADRESS"):
+        TextGuard(entities=["EMAIL_ADRESS"])
+
+
+def test_encoded_values_are_found_where_they_stand(guard: TextGuard) -> None:
+    encoded = base64.b64encode(b"card 4111 1111 1111 1111 of bob@example.com").decode()
+    text = f"see {encoded} end"
+    assert any(4 <= hit.start < hit.end <= 4 + len(encoded) for hit in guard.detect(text))
 
 
 def test_own_recognizer_plugs_in_unchanged() -> None:
@@ -134,6 +157,10 @@ def test_bad_settings() -> None:
         TextGuard(threshold=1.5)
     with pytest.raises(InputError):
         TextGuard(languages=())
+    with pytest.raises(InputError):
+        TextGuard(languages="en")
+    with pytest.raises(InputError):
+        TextGuard(recognizer_seconds=0)
 
 
 def test_detect_many_is_detect(guard: TextGuard) -> None:
@@ -155,9 +182,9 @@ def test_mask_and_steps(guard: TextGuard) -> None:
 
 
 def test_slow_pattern_fails_and_is_not_skipped(guard: TextGuard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustplane.guard.text.presidio.patterns.PATTERN_SECONDS", 1e-6)
+    monkeypatch.setattr("trustplane.guard.text.presidio.compiled.PATTERN_SECONDS", 1e-6)
     with pytest.raises(TimeoutError):
-        guard.detect("a.b" * 20_000)
+        guard.detect("x@" + "a.com-" * 20_000)
 
 
 def test_long_texts_have_no_seams(guard: TextGuard) -> None:

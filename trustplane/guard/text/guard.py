@@ -5,76 +5,117 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trustplane.canon import digest, dumps
-from trustplane.errors import InputError
-from trustplane.guard.text.hit import Hit
+from trustplane.errors import InputError, Refused, TrustplaneError
+from trustplane.guard.text.engine import Engine
+from trustplane.guard.text.hit import Hit, Rule
+from trustplane.guard.text.names import built_in_finders
 from trustplane.guard.text.names.cues import NAME_RULES, listed, name_pattern
 from trustplane.guard.text.overlap import resolve
-from trustplane.guard.text.presidio.patterns import PatternSet, pattern_recognizers, presidio_version, run_recognizer
-from trustplane.guard.text.rules import RULES
-from trustplane.guard.text.views import fold, latin
+from trustplane.guard.text.presidio.adopt import ENTITY, adopt
+from trustplane.guard.text.presidio.compiled import CompiledPattern, is_pattern_recognizer
+from trustplane.guard.text.presidio.outside import Outside
+from trustplane.guard.text.presidio.patterns import LOCALES, pattern_recognizers, presidio_version
+from trustplane.guard.text.rules import rules_for
+from trustplane.guard.text.views import View, fold, views
 from trustplane.step import Ref, Step
 
 if TYPE_CHECKING:
-    from presidio_analyzer import EntityRecognizer
-
+    from trustplane.guard.text.names.port import NameFinder
     from trustplane.guard.text.session import Session
 
 __all__ = ["TextGuard", "count_facts"]
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same rules may give another result: folding, overlaps, context."""
-_SEPARATOR = "\n\x00\n"
+RECOGNIZER_SECONDS = 5.0
+"""Longest time a recogniser of the user's with code of its own may take over one text."""
+LISTED, AGAIN = "own/listed_name", "own/person_again"
+"""Rules of names that the user listed, and of people found once and found again in the same text."""
+_SEPARATOR = "\n\n\x00\n\n"
 """Stands between texts that are searched in one go; no pattern crosses it."""
-_RULE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}\Z")
+_COUNTRY = re.compile(r"[A-Z]{2}\Z")
 
 
 class TextGuard:
-    """Detects personal data and secrets in text by rules: Presidio's patterns and own ones, no model.
+    """Detects personal data and secrets in text: own rules, Presidio's patterns, names by cue and by a small tagger.
 
-    ``languages``: of ``en`` and ``zh`` (name cues), or any language Presidio has patterns for.
-    ``threshold``: lowest score that counts, 0..1. ``recognizers``: Presidio EntityRecognizer objects of
-    the user's; they see the original text. ``names``: names to find wherever they stand, as rule
-    ``LISTED_NAME``. ``record``: takes a step per ``mask`` (counts, never content).
+    ``languages``: whose name cues and countries are on. ``locales``: countries (ISO 3166) whose identifiers are
+    looked for, by default those of the languages. ``threshold``: lowest score that counts, 0..1.
+    ``recognizers``: the user's: Presidio ``EntityRecognizer`` objects, a ``RecognizerRegistry``, a Presidio YAML
+    file, or ``package.module:Class``; each may take ``recognizer_seconds`` over a text. ``names``: names to find
+    wherever they stand, as entity ``LISTED_NAME``. ``entities``: look for these only. ``finders``: of names
+    (:class:`~trustplane.guard.text.names.port.NameFinder`), by default the package's own, ``()`` for none; heavy
+    ones must not run in an event loop's thread, so there ``adetect`` is the way. ``record``: takes a step per
+    ``mask`` (counts, never content).
 
-    What holds: equal settings find equal places, and a pattern that runs too long is an error, never
-    skipped. What does not: names without a cue, other languages' names, encoded text (base64, percent)
-    and images are not found. A guard is safe to share between threads if its recognisers are.
+    What holds: equal settings find equal places; a pattern, recogniser or finder that fails or runs too long is an
+    error, never skipped. What does not: every name is found. A guard is safe to share
+    between threads if its recognisers and finders are; nothing of a text is kept.
 
     Raises:
-        InputError: presidio-analyzer is missing, or a threshold or name is unusable.
+        InputError: presidio-analyzer is missing, a setting is unusable, or a rule does not compile.
     """
 
     def __init__(
         self,
         languages: Sequence[str] = ("en", "zh"),
+        locales: Sequence[str] | None = None,
         threshold: float = 0.4,
-        recognizers: Sequence[EntityRecognizer] = (),
+        recognizers: Sequence[Any] = (),
         names: Iterable[str] = (),
+        *,
+        entities: Iterable[str] | None = None,
+        finders: Sequence[NameFinder] | None = None,
         record: Callable[[Step], None] | None = None,
+        recognizer_seconds: float = RECOGNIZER_SECONDS,
     ) -> None:
         if not 0.0 <= threshold <= 1.0:
             raise InputError("the threshold is outside 0..1")
-        if not languages:
+        if isinstance(languages, str) or not languages:
             raise InputError("the guard needs a language", hint='languages=("en", "zh")')
+        if not recognizer_seconds > 0:
+            raise InputError("recognizer_seconds is not above 0")
         self.languages = tuple(languages)
+        self.locales = _locales(self.languages, locales)
         self.threshold = threshold
+        self.entities = None if entities is None else frozenset(entities)
         self._record = record
-        self._recognizers = tuple(recognizers)
-        for recognizer in self._recognizers:
-            if not all(_RULE_ID.match(entity) for entity in recognizer.supported_entities):
-                raise InputError("a recogniser's entity is not of the form [A-Za-z][A-Za-z0-9_]*, 48 at most")
+        chosen = built_in_finders(self.languages) if finders is None else tuple(finders)
+        self._finders = tuple(finder for finder in chosen if self._wants(finder.entities))
         self._known = tuple(names)
         self._listed = name_pattern(self._known)
         self._presidio_version = presidio_version()
-        predefined = pattern_recognizers(self.languages)
-        self._presidio = PatternSet(predefined)
-        self._rules = RULES + tuple(NAME_RULES[lang] for lang in self.languages if lang in NAME_RULES)
+        self._recognizers, self._left_out = adopt(recognizers)
+        compiled = [r for r in self._recognizers if is_pattern_recognizer(r)]
+        others = [r for r in self._recognizers if not is_pattern_recognizer(r)]
+        self._outside = Outside([r for r in others if self._wants(r.supported_entities)], recognizer_seconds)
+        predefined = [r for r in pattern_recognizers(self.locales) if self._wants(r.supported_entities)]
         self._described = _describe(predefined)
+        self._engine = Engine(
+            [rule for rule in self._own_rules() if self._wants(rule.entities)],
+            _patterns(predefined),
+            _patterns(r for r in compiled if self._wants(r.supported_entities)),
+            threshold=threshold,
+        )
+        if self.entities is not None:
+            self._check_entities(self.entities)
+
+    def _own_rules(self) -> list[Rule]:
+        return [*rules_for(self.locales), *(NAME_RULES[name] for name in self.languages if name in NAME_RULES)]
+
+    def _wants(self, entities: Iterable[str]) -> bool:
+        return self.entities is None or not self.entities.isdisjoint(entities)
+
+    def _check_entities(self, wanted: frozenset[str]) -> None:
+        known = {entity for rule in self.explain_rules() for entity in rule["entities"]}
+        if unknown := sorted(wanted - known):
+            raise InputError(f"no rule of this guard finds {unknown[0]}", hint="see explain_rules()")
 
     def __repr__(self) -> str:
         return f"TextGuard(languages={self.languages!r}, threshold={self.threshold}, policy={self.policy_digest!r})"
@@ -85,37 +126,53 @@ class TextGuard:
         return bool(self._recognizers)
 
     @property
+    def heavy(self) -> bool:
+        """Whether a finder is on that must not run in an event loop's thread."""
+        return any(finder.heavy for finder in self._finders)
+
+    @property
     def longest_name(self) -> int:
         """Length in characters of the longest listed name, 0 without any."""
         return max((len(name) for name in self._known), default=0)
+
+    @property
+    def reach(self) -> int:
+        """How many characters a hit of a rule and the context that it looks at span at most."""
+        return self._engine.reach
 
     @functools.cached_property
     def policy_digest(self) -> str:
         """``sha256:<hex>`` over all that changes a result: rules, versions, threshold, languages, names.
 
         Listed names enter through a slow hash, since names can be guessed; a user's recogniser enters
-        with its class, name and version.
+        with its class, name, version, patterns and words of context.
         """
         return digest(
             {
                 "engine": VERSION,
+                "entities": sorted(self.entities) if self.entities is not None else "all",
+                "finders": [[f.name, f.version, getattr(f, "digest", "")] for f in self._finders],
                 "languages": list(self.languages),
+                "locales": list(self.locales),
                 "names": _slow_digest(self._known),
-                "own": [[rule.id, rule.version] for rule in self._rules],
+                "own": self._own,
                 "predefined": self._described,
                 "presidio": self._presidio_version,
-                "recognizers": _describe(self._recognizers),
+                "recognizers": _describe(self._recognizers, inside=True),
                 "threshold_milli": round(self.threshold * 1000),
             }
         )
 
+    @property
+    def _own(self) -> list[list[str]]:
+        return [[rule.id, rule.version] for rule in self._engine.rules]
+
     @functools.cached_property
     def refs(self) -> tuple[Ref, ...]:
         """The policy and the detectors as agents of a step."""
-        own = digest([[rule.id, rule.version] for rule in self._rules])
         return (
             Ref(digest=self.policy_digest, kind="policy", name="guard.text", version=VERSION),
-            Ref(digest=own, kind="detector", name="trustplane-rules", version=VERSION),
+            Ref(digest=digest(self._own), kind="detector", name="trustplane-rules", version=VERSION),
             Ref(
                 digest=digest(self._described),
                 kind="detector",
@@ -124,19 +181,53 @@ class TextGuard:
             ),
         )
 
+    def explain_rules(self) -> list[dict[str, Any]]:
+        """Return a row for each rule, pattern, finder and recogniser: what it finds and how it runs.
+
+        Keys: ``id``, ``pattern``, ``version``, ``entities``, ``engine``, ``kind``, ``locales``, ``source``,
+        ``reason``. ``engine``: ``gated`` (only on texts that one pass of RE2 lets through), ``always``, ``as it is``
+        (code or a pattern that is not gated; ``reason`` says why), ``left out`` (needs an NLP engine).
+        """
+        rows = self._engine.explain()
+        rows += [_row(LISTED, ["LISTED_NAME"])] if self._listed is not None else []
+        rows += [_row(AGAIN, ["PERSON"])] if self._wants(["PERSON"]) else []
+        rows += [
+            _row(f"names/{f.name}", f.entities, version=f.version, source=type(f).__module__) for f in self._finders
+        ]
+        for recognizer in self._recognizers:
+            if not is_pattern_recognizer(recognizer):
+                rows.append(_recognizer_row(recognizer, "as it is", "it has its own analyze()"))
+        return rows + [_recognizer_row(r, "left out", "it reads the tokens of an NLP engine") for r in self._left_out]
+
     def detect(self, text: str, *, skip: Container[str] = ()) -> list[Hit]:
         """Return what is found in ``text``: disjoint, in order, offsets in characters of ``text``.
 
-        ``skip``: rules that do not count; what they share with another rule is still found by that one.
+        ``skip``: entities that do not count; what they share with another entity is still found by that one.
 
         Raises:
             TimeoutError: a pattern ran longer than its limit.
+            Refused: a rule, recogniser or finder failed or hangs; nothing is known of the text.
+            InputError: a heavy finder is on and an event loop runs in this thread.
         """
-        hits = (*self._built_in(text), *self._custom(text))
-        return self._resolve(hit for hit in hits if hit.entity not in skip)
+        return resolve(hit for hit in self.candidates(text) if hit.entity not in skip)
+
+    async def adetect(self, text: str, *, skip: Container[str] = ()) -> list[Hit]:
+        """Return ``detect(text)``, which runs in a worker thread where a heavy finder is on."""
+        if not self.heavy:
+            return self.detect(text, skip=skip)
+        import asyncio
+
+        return await asyncio.to_thread(self.detect, text, skip=skip)
+
+    def candidates(self, text: str) -> list[Hit]:
+        """Return all hits of at least the threshold before overlaps are resolved, in no order; as ``detect``."""
+        return [*self._built_in(text), *self._custom(text)]
 
     def detect_many(self, texts: Sequence[str]) -> list[list[Hit]]:
-        """Return ``detect`` of each text, searched in one go, which is faster for many short texts."""
+        """Return ``detect`` of each text, searched in one go, which is faster for many short texts.
+
+        A person found in one of them is found in all.
+        """
         if len(texts) < 2 or any("\x00" in text for text in texts):
             return [self.detect(text) for text in texts]
         found: list[list[Hit]] = [[] for _ in texts]
@@ -146,8 +237,7 @@ class TextGuard:
             starts.append(position)
             position += len(text) + len(_SEPARATOR)
         index = 0
-        joined = _SEPARATOR.join(texts)
-        for hit in sorted(self._built_in(joined), key=lambda h: h.start):
+        for hit in sorted(self._built_in(_SEPARATOR.join(texts)), key=lambda h: h.start):
             while index + 1 < len(texts) and hit.start >= starts[index + 1]:
                 index += 1
             start = hit.start - starts[index]
@@ -156,10 +246,10 @@ class TextGuard:
                 found[index].append(hit._replace(start=start, end=end))
         for number, text in enumerate(texts):
             found[number].extend(self._custom(text))
-        return [self._resolve(hits) for hits in found]
+        return [resolve(hits) for hits in found]
 
     def mask(self, text: str) -> str:
-        """Return ``text`` with each finding replaced by its rule, as ``<EMAIL_ADDRESS>``; not reversible."""
+        """Return ``text`` with each finding replaced by its entity, as ``<EMAIL_ADDRESS>``; not reversible."""
         findings = self.detect(text)
         if self._record is not None:
             facts = {"findings": len(findings), **count_facts(Counter(f.entity for f in findings))}
@@ -171,27 +261,89 @@ class TextGuard:
             position = found.end
         return "".join(pieces) + text[position:]
 
-    def session(self) -> Session:
-        """Return a new session: reversible pseudonyms, kept in memory and nowhere else."""
+    def session(self, **settings: Any) -> Session:
+        """Return a new session: reversible pseudonyms; ``settings`` as :class:`Session` takes them."""
         from trustplane.guard.text.session import Session
 
-        return Session(self)
+        return Session(self, **settings)
 
     def _built_in(self, text: str) -> list[Hit]:
-        folded = fold(text)
-        hits = [hit._replace(rule=rule.id) for rule in self._rules for hit in rule.search(folded.text)]
-        hits += self._presidio.search(latin(folded.text), self.threshold)
+        """Run the engine, the finders and the names on each view of ``text``."""
+        found: list[Hit] = []
+        for view in views(text):
+            hits = self._in_view(view)
+            if self.entities is not None:
+                hits = [hit for hit in hits if hit.entity in self.entities]
+            for hit in hits:
+                if view.rewritten(hit.start, hit.end):  # else an earlier view has shown it
+                    start, end = view.span(hit.start, hit.end)
+                    found.append(hit._replace(start=start, end=end))
+        return found
+
+    def _in_view(self, view: View) -> list[Hit]:
+        text = view.text
+        hits = self._engine.search(text)
+        for finder in self._finders:
+            hits += self._names(finder, text)
         hits = [hit for hit in hits if hit.score >= self.threshold]
-        people = {folded.text[h.start : h.end] for h in hits if h.entity == "PERSON"}
-        hits += listed(name_pattern(p for p in people if len(p) > 1), "PERSON", folded.text, self.threshold)
-        hits += listed(self._listed, "LISTED_NAME", folded.text)
-        return [h._replace(start=s, end=e) for h in hits for s, e in (folded.span(h.start, h.end),)]
+        people = {text[hit.start : hit.end] for hit in hits if hit.entity == "PERSON"}
+        if people:
+            again = name_pattern(person for person in people if len(person) > 1)
+            places = {(hit.start, hit.end) for hit in hits if hit.entity == "PERSON"}
+            hits += [
+                hit._replace(rule=AGAIN)
+                for hit in listed(again, "PERSON", text, self.threshold)
+                if (hit.start, hit.end) not in places
+            ]
+        hits += [hit._replace(rule=LISTED) for hit in listed(self._listed, "LISTED_NAME", text)]
+        return hits
+
+    def _names(self, finder: NameFinder, text: str) -> list[Hit]:
+        if finder.heavy and (asyncio := sys.modules.get("asyncio")) and asyncio._get_running_loop() is not None:
+            raise InputError(
+                "a heavy name finder must not run in an event loop's thread", hint="await guard.adetect(text)"
+            )
+        try:
+            return [hit if hit.rule else hit._replace(rule=f"names/{finder.name}") for hit in finder.find(text)]
+        except TrustplaneError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model may raise anything, with the text in its message
+            raise Refused(f"name finder {finder.name!r} failed ({type(error).__name__})") from None
 
     def _custom(self, text: str) -> list[Hit]:
-        return [hit for recognizer in self._recognizers for hit in run_recognizer(recognizer, text)]
+        """Run the user's recognisers on the original, where their authors expect them to run."""
+        if not self._recognizers:
+            return []
+        hits = self._outside.search(text)
+        if not text.isascii():  # else the first view was the text itself
+            hits += self._engine.search_user(text)
+        wanted = self.entities
+        return [h for h in hits if h.score >= self.threshold and (wanted is None or h.entity in wanted)]
 
-    def _resolve(self, hits: Iterable[Hit]) -> list[Hit]:
-        return resolve(hit for hit in hits if hit.score >= self.threshold)
+
+def _locales(languages: Sequence[str], locales: Sequence[str] | None) -> tuple[str, ...]:
+    if locales is None:
+        return tuple(dict.fromkeys(country for language in languages for country in LOCALES.get(language, ())))
+    if isinstance(locales, str) or not all(_COUNTRY.match(country) for country in locales):
+        raise InputError("a locale is not a country of ISO 3166", hint='locales=("US", "DE")')
+    return tuple(dict.fromkeys(locales))
+
+
+def _patterns(recognizers: Iterable[Any]) -> list[CompiledPattern]:
+    return [CompiledPattern(recognizer, pattern) for recognizer in recognizers for pattern in recognizer.patterns]
+
+
+def _row(name: str, entities: Iterable[str], *, version: str = VERSION, source: str = "") -> dict[str, Any]:
+    return {
+        "id": name, "pattern": "", "version": version, "entities": list(entities), "engine": "always",
+        "kind": "personal", "locales": [], "source": source, "reason": "",
+    }  # fmt: skip
+
+
+def _recognizer_row(recognizer: Any, engine: str, reason: str) -> dict[str, Any]:
+    source = f"{type(recognizer).__module__}.{type(recognizer).__qualname__}"
+    row = _row(f"presidio/{recognizer.name}", recognizer.supported_entities, version=str(recognizer.version))
+    return row | {"source": source, "engine": engine, "reason": reason}
 
 
 def _slow_digest(names: Iterable[str]) -> str:
@@ -202,21 +354,28 @@ def _slow_digest(names: Iterable[str]) -> str:
     return "scrypt:" + hashlib.scrypt(listing, salt=b"trustplane/guard.text/names", n=2**14, r=8, p=1).hex()
 
 
-def _describe(recognizers: Iterable[Any]) -> list[list[str]]:
+def _describe(recognizers: Iterable[Any], *, inside: bool = False) -> list[list[str]]:
     return [
         [
             type(r).__module__ + "." + type(r).__qualname__,
             str(r.name),
             str(r.version),
             *map(str, r.supported_entities),
+            *([_inside(r)] if inside else []),
         ]
         for r in recognizers
     ]
 
 
+def _inside(recognizer: Any) -> str:
+    patterns = [[p.name, p.regex, repr(p.score)] for p in getattr(recognizer, "patterns", ())]
+    flags = int(getattr(recognizer, "global_regex_flags", 0) or 0)
+    return digest([patterns, [str(word) for word in recognizer.context or ()], flags])
+
+
 def count_facts(counts: Counter[str]) -> dict[str, int]:
-    """Return counts per rule as facts, ``EMAIL_ADDRESS`` as ``n_email_address``."""
+    """Return counts per entity as facts, ``EMAIL_ADDRESS`` as ``n_email_address``."""
     facts: Counter[str] = Counter()
-    for rule, count in counts.items():
-        facts["n_" + rule.lower() if _RULE_ID.match(rule) else "n_other"] += count
+    for entity, count in counts.items():
+        facts["n_" + entity.lower() if ENTITY.match(entity) else "n_other"] += count
     return dict(sorted(facts.items()))

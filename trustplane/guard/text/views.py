@@ -1,88 +1,171 @@
-"""Folding: one character, one way to write it, with a map back to the original offsets."""
+"""Views: the ways to read one text, folded and decoded, each with the way back to the original offsets."""
 
 from __future__ import annotations
 
-import unicodedata
-from functools import lru_cache
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
 
-__all__ = ["Folded", "fold", "latin"]
-
-_BLANK = "<"
-"""Stands for a CJK character in the Latin view: no word character, no space, not part of a URL."""
-_CJK = (
-    (0x1100, 0x11FF),
-    (0x2E80, 0x9FFF),
-    (0xA960, 0xA97F),
-    (0xAC00, 0xD7FF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x3FFFF),
+from trustplane.guard.text.encodings import SEGMENT_GATE, SPACED_GATE, segment_edits, spaced_hex_edits
+from trustplane.guard.text.escapes import escape_edits, hidden_edits, quoted_printable_edits
+from trustplane.guard.text.fold import Folded, fold, fold_character, latin
+from trustplane.guard.text.lookalikes import lookalike_edits
+from trustplane.guard.text.spans import Edit, Spans, rewrite
+from trustplane.guard.text.spelled import (
+    APART_GATE,
+    SPELLED_GATE,
+    STOP_GATE,
+    apart_edits,
+    han_edits,
+    spelled_edits,
+    stop_edits,
 )
 
+__all__ = ["DEPTH", "Folded", "View", "fold", "fold_character", "latin", "views"]
 
-class Folded:
-    """A folded text; ``span(start, end)`` gives the place of ``text[start:end]`` in the original."""
+DEPTH = 2
+"""How many encodings inside each other are taken off."""
+_SEGMENT, _SPACED, _SPELLED, _APART, _STOP, _QUOTED = range(6)
+_GATES = (SEGMENT_GATE, SPACED_GATE, SPELLED_GATE, APART_GATE, STOP_GATE, "[^=\\s]=\r?\n\\S|(?:=[0-9A-F]{2}){3}")
 
-    __slots__ = ("_map", "text")
 
-    def __init__(self, text: str, offsets: list[int] | None) -> None:
+class View:
+    """One way to read a text: its ``text``, its ``kind`` (``folded``, ``segment<escape<folded``, ...), the way back.
+
+    How far a view's decision at a place depends on what is around it, in characters of the original, for
+    streams: ``folded``: one visible character on each side and all marks and invisible characters between.
+    ``lookalike``: the word, up to 256. ``escape``, ``quoted``: the escape, up to 34, twice when nested.
+    ``spelled``: 700. ``han``: 128. ``apart``: 80. ``segment``: the whole run of base64 or hex characters with
+    its line breaks, of any length, so a stream must hold such a run back or judge it as whole.
+    ``hidden``: the run of tags or selectors, 4096 for reversed text.
+    Each decoded view keeps 128 to 256 characters of context around what it decodes.
+    """
+
+    __slots__ = ("_own", "_spans", "alike", "han", "kind", "text")
+
+    def __init__(self, text: str, kind: str, spans: tuple[Spans, ...], own: int, folded: Folded) -> None:
         self.text = text
-        self._map = offsets
+        self.kind = kind
+        self._spans = spans
+        self._own = own
+        self.alike = folded.alike
+        self.han = folded.han
 
     def __repr__(self) -> str:
-        return f"Folded({len(self.text)} characters)"
+        return f"View({self.kind}, {len(self.text)} characters)"
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the original offsets of a non-empty folded span; they cover whole original characters."""
-        if self._map is None:
-            return start, end
-        return self._map[start], self._map[end - 1] + 1
+        """Return the offsets in the original of a non-empty span; whole characters, escapes, groups."""
+        for spans in self._spans:
+            start, end = spans.span(start, end)
+        return start, end
+
+    def rewritten(self, start: int, end: int) -> bool:
+        """Return whether the non-empty span holds anything that this view, and not the one it came from, shows.
+
+        A hit for which this is false was found in an earlier view, or is an artefact of the view's edge. The
+        first view shows everything.
+        """
+        if not self._own:
+            return True
+        for spans in self._spans[: self._own]:
+            if spans.changed(start, end):
+                return True
+            start, end = spans.span(start, end)
+        return False
 
 
-@lru_cache(maxsize=4096)
-def fold_character(character: str) -> str:
-    """Return the plain form of one character: compatibility form, ASCII digits, nothing if invisible."""
-    if character < "\x80":
-        return character
-    if unicodedata.category(character) == "Cf":  # zero-width spaces, joiners, marks of direction
-        return ""
-    digit = unicodedata.decimal(character, None)
-    return unicodedata.normalize("NFKC", character) if digit is None else str(digit)
+def views(text: str) -> list[View]:
+    """Return the readings of ``text``: folded as a whole, then look-alikes, spelled values and decoded parts.
 
-
-def fold(text: str) -> Folded:
-    """Fold full-width and other compatibility forms to plain ones and drop invisible characters.
-
-    Source: Unicode Standard Annex #15 (NFKC), taken character by character so that offsets can be
-    mapped back; sequences of several characters are not composed.
+    Text without anything to decode gives one view. Decoded parts stand in their context; parts that stand
+    far apart are separated by ``"\\n\\x00\\n"``. Up to DEPTH encodings are taken off, each followed by the same
+    readings as the text itself. Work and memory are linear in the text: each step gives at most one view of
+    each kind, none much longer than what it was made from.
     """
-    if text.isascii():
-        return Folded(text, None)
-    changed: dict[str, str | int | None] = {c: f for c in set(text) if (f := fold_character(c)) != c}
-    if not changed:
-        return Folded(text, None)
-    if all(len(str(f)) == 1 for f in changed.values()):
-        return Folded(text.translate(str.maketrans(changed)), None)
-    pieces: list[str] = []
-    offsets: list[int] = []
-    for index, character in enumerate(text):
-        piece = str(changed.get(character, character))
-        pieces.append(piece)
-        offsets.extend([index] * len(piece))
-    return Folded("".join(pieces), offsets)
+    folded = fold(text)
+    first = View(folded.text, "folded", () if folded.spans is None else (folded.spans,), 0, folded)
+    found = [first]
+    seen = {first.text}
+    level = [first]
+    if folded.spans is not None and (hidden := _view(View(text, "", (), 0, folded), "hidden", hidden_edits(text))):
+        found.append(hidden)
+        level.append(hidden)
+    for depth in range(DEPTH + 1):
+        below: list[View] = []
+        for view in level:
+            for derived, again in _derived(view, decode=depth < DEPTH):
+                if derived.text in seen:
+                    continue
+                seen.add(derived.text)
+                found.append(derived)
+                if again:
+                    below.append(derived)
+        level = below
+        if not level:
+            break
+    return found
 
 
-def _is_cjk(character: str) -> bool:
-    point = ord(character)
-    return any(low <= point <= high for low, high in _CJK)
+def _derived(view: View, *, decode: bool) -> Iterable[tuple[View, bool]]:
+    """Yield the views made from ``view``, and whether each is to be decoded again."""
+    text = view.text
+    gates = _gate(text)
+    sources = [view]
+    if view.alike and (plain := _view(view, "lookalike", lookalike_edits(text))):
+        yield plain, False
+        sources.append(plain)
+    if (_SPELLED in gates or "艾特" in text) and (spelled := _view(view, "spelled", spelled_edits(text))):
+        yield spelled, False
+    if _STOP in gates and "。" in text and (stopped := _view(view, "spelled", stop_edits(text))):
+        yield stopped, False
+    if view.han and (han := _view(view, "han", han_edits(text))):
+        yield han, False
+    if _APART in gates and (apart := _view(view, "apart", apart_edits(text))):
+        yield apart, False
+    if not decode:
+        return
+    for source in sources:
+        for kind, edits in _decoders(source.text, gates if source is view else _gate(source.text)):
+            if decoded := _view(source, kind, edits(source.text)):
+                yield decoded, True
 
 
-def latin(text: str) -> str:
-    """Return ``text`` with each CJK character blanked, same length.
+def _decoders(text: str, gates: Iterable[int]) -> Iterable[tuple[str, Callable[[str], Iterable[Edit]]]]:
+    if "%" in text or "&" in text or "\\" in text:
+        yield "escape", escape_edits
+    if _QUOTED in gates:
+        yield "quoted", quoted_printable_edits
+    if _SEGMENT in gates:
+        yield "segment", segment_edits
+    if _SPACED in gates:
+        yield "spaced", spaced_hex_edits
 
-    Patterns written for English rely on a word boundary; in Chinese, which is written without spaces,
-    there is none beside a number or an address until the characters around it are gone.
-    """
-    if text.isascii():
-        return text
-    blanked: dict[str, str | int | None] = {c: _BLANK for c in set(text) if c >= "\u1100" and _is_cjk(c)}
-    return text.translate(str.maketrans(blanked)) if blanked else text
+
+def _view(source: View, kind: str, edits: Iterable[Edit]) -> View | None:
+    """Return the folded view of ``source`` with ``edits`` made; nothing without any."""
+    text, spans = rewrite(source.text, edits)
+    if not text:
+        return None
+    folded = fold(text)
+    own = (spans,) if folded.spans is None else (folded.spans, spans)
+    return View(folded.text, f"{kind}<{source.kind}" if source.kind else kind, own + source._spans, len(own), folded)
+
+
+@functools.cache
+def _gates() -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    gates = re2.Set.SearchSet(options)
+    for pattern in _GATES:
+        gates.Add(pattern)
+    gates.Compile()
+    return gates
+
+
+def _gate(text: str) -> frozenset[int]:
+    """Return which of the gates match ``text``; what is not ASCII is read as ``?``."""
+    return frozenset(_gates().Match(text.encode("ascii", "replace")) or ())

@@ -1,0 +1,297 @@
+"""Guarded: a policy and a guard together; whatever fails or hangs on the way becomes a verdict that blocks."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import queue
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from trustplane.errors import InputError
+from trustplane.guard.text.decide import Decision, Judgement, Pseudonymiser, apply, decide, strictest
+from trustplane.guard.text.guard import AGAIN, TextGuard, count_facts
+from trustplane.guard.text.hit import Hit
+from trustplane.guard.text.names.cues import listed, name_pattern
+from trustplane.guard.text.policy import Direction, Policy
+from trustplane.guard.text.views import fold
+from trustplane.step import Ref, Step
+
+__all__ = ["Guarded", "Judge"]
+
+LIMIT_SECONDS = 10.0
+"""How long the user's judges may take over one text."""
+MAX_HUNG = 4
+"""Threads that may hang at once; past it nothing more is started and every verdict is unknown."""
+_CONTEXT = re.compile(r"[^\W\d_]+")
+
+
+class Judge(Protocol):
+    """Judges a whole text; the result has ``outcome`` (``hit``, ``clean``, ``unknown``) and ``rules`` or ``hits``."""
+
+    def judge(self, text: str) -> Any:
+        """Return what is thought of ``text``; a judge of injection also takes ``source`` by name."""
+
+
+class Guarded:
+    """Decides about texts by a policy: detection, judges, decision, one step per call.
+
+    ``guard``: by default a :class:`TextGuard` with the policy's languages, locales, names and recognisers.
+    ``judges``: by name, in place of the package's own ``injection`` and ``content``; each may take
+    ``limit_seconds``. ``key``: for the action ``hash``. ``record``: takes a step per call (counts, never content).
+
+    What holds: a detector or judge that raises, hangs or gives a span out of range leads to ``unknown``, which blocks.
+    Safe to share between threads if the recognisers and judges are.
+
+    Raises:
+        InputError: the policy names an entity or rule that the guard does not know, or a judge that is not there.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        guard: TextGuard | None = None,
+        *,
+        judges: Mapping[str, Judge] | None = None,
+        key: bytes = b"",
+        record: Callable[[Step], None] | None = None,
+        limit_seconds: float = LIMIT_SECONDS,
+    ) -> None:
+        self.policy = policy
+        self.guard = guard if guard is not None else open_guard(policy)
+        self._judges: dict[Any, Judge] = {}
+        for variant in policy.variants:
+            for name, table in variant.judges.items():
+                if (name, table) not in self._judges:
+                    self._judges[name, table] = (judges or {}).get(name) or open_judge(name, variant)
+        self._key, self._record, self.limit_seconds = key, record, limit_seconds
+        self._foreign = bool(judges)
+        self._hung: list[threading.Thread] = []
+        rules = self.guard.explain_rules()
+        self._secrets = frozenset(rule["id"] for rule in rules if rule["kind"] == "secret")
+        _check_names(policy, rules)
+
+    def __repr__(self) -> str:
+        return f"Guarded({self.policy!r})"
+
+    def decide(
+        self,
+        text: str,
+        *,
+        direction: Direction = "out",
+        tenant: str = "",
+        purpose: str = "",
+        context: str = "",
+        source: str = "",
+    ) -> Decision:
+        """Return the verdict on ``text``; ``context``: words that say what it is, such as a column's name.
+
+        ``source``: who wrote it, for the judge of injection: ``user``, ``tool`` or ``document``; by default ``user``
+        for what goes out, ``tool`` for what comes in.
+        """
+        return self.decide_many(
+            [text], direction=direction, tenant=tenant, purpose=purpose, contexts=[context], source=source
+        )[0]
+
+    def decide_many(
+        self,
+        texts: Sequence[str],
+        *,
+        direction: Direction = "out",
+        tenant: str = "",
+        purpose: str = "",
+        contexts: Sequence[str] = (),
+        source: str = "",
+    ) -> list[Decision]:
+        """Return a decision for each part of one document; a name found in one part is found in all.
+
+        Judges are asked once, about all parts together; what they say is in each decision.
+        """
+        shown = [_prefix(context) for context in contexts] or [""] * len(texts)
+        try:
+            found, reason = self._find(texts, shown), ""
+        except InputError:  # the guard is used in a way that it cannot serve
+            raise
+        except TimeoutError:
+            found, reason = [[] for _ in texts], "guard.text.timeout"
+        except Exception:  # noqa: BLE001 - whatever a detector raises, the answer is no
+            found, reason = [[] for _ in texts], "guard.text.detector"
+        effective = self.policy.for_(tenant, purpose)
+        source = source or ("user" if direction == "out" else "tool")
+        judged = [] if reason else self._judge("\n".join(texts), effective, source)
+        decisions = []
+        for text, hits in zip(texts, found, strict=True):
+            made = decide(text, hits, judged, self.policy, direction, tenant, purpose, kind=self._kind, reason=reason)
+            decisions.append(made)
+        if self._record is not None:
+            self._record(self._step(decisions, effective))
+        return decisions
+
+    def apply(
+        self, decision: Decision, text: str, session: Pseudonymiser | None = None, *, approved: bool = False
+    ) -> str:
+        """Return the text that may go on; see :func:`trustplane.guard.text.decide.apply`."""
+        return self.apply_many([decision], [text], session, approved=approved)[0]
+
+    def apply_many(
+        self,
+        decisions: Sequence[Decision],
+        texts: Sequence[str],
+        session: Pseudonymiser | None = None,
+        *,
+        approved: bool = False,
+    ) -> list[str]:
+        """Return the parts of one document that may go on, all or none."""
+        return apply(decisions, texts, session, key=self._key, approved=approved)
+
+    # ── looking ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _find(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[list[Hit]]:
+        found = [self._look(text, prefix) for text, prefix in zip(texts, prefixes, strict=True)]
+        people = {
+            text[h.start : h.end] for text, hits in zip(texts, found, strict=True) for h in hits if h.entity == "PERSON"
+        }
+        pattern = name_pattern(name for name in people if len(name) > 1) if len(texts) > 1 else None
+        if pattern is not None:
+            for text, hits in zip(texts, found, strict=True):
+                there = {(h.start, h.end) for h in hits if h.entity == "PERSON"}
+                folded = fold(text)
+                for hit in listed(pattern, "PERSON", folded.text):
+                    start, end = folded.span(hit.start, hit.end)
+                    if (start, end) not in there:
+                        hits.append(hit._replace(start=start, end=end, rule=AGAIN))
+        return found
+
+    def _look(self, text: str, prefix: str) -> list[Hit]:
+        cut = len(prefix)
+        candidates = self.guard.candidates(prefix + text)
+        return [h._replace(start=max(h.start - cut, 0), end=h.end - cut) for h in candidates if h.end > cut]
+
+    def _judge(self, text: str, policy: Policy, source: str) -> list[Judgement]:
+        found: list[Judgement] = []
+        for name, table in policy.judges.items() if text.strip() else ():
+            judge = self._judges[name, table]
+            try:
+                named = {"source": source} if name == "injection" else {}
+                work = functools.partial(judge.judge, text, **named)
+                said = self._bounded(work) if self._foreign else work()
+                outcome, score = said.outcome, float(getattr(said, "score", 0.0))
+                rules = _rules(said)
+            except Exception:  # noqa: BLE001 - whatever a judge raises, it could not judge
+                outcome, score, rules = "unknown", 0.0, ()
+            if outcome == "clean":
+                found.append(Judgement(name, "clean", score, rules))
+            elif outcome == "hit":
+                found.append(Judgement(name, "hit", score, rules, table.hit or "block"))
+            else:
+                found.append(Judgement(name, "unknown", score, rules, table.unknown or "block"))
+        return found
+
+    def _kind(self, hit: Hit) -> str:
+        return "secret" if hit.rule in self._secrets else "personal"
+
+    def _bounded(self, work: Callable[[], Any]) -> Any:
+        """Run ``work`` in a thread of its own, since foreign code may hang."""
+        self._hung = [thread for thread in self._hung if thread.is_alive()]
+        if len(self._hung) >= MAX_HUNG:
+            raise TimeoutError
+        answer: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put((True, work()))
+            except BaseException as error:  # noqa: BLE001 - it is raised again by whoever waits
+                answer.put((False, error))
+
+        thread = threading.Thread(target=run, name="trustplane-guard", daemon=True)
+        thread.start()
+        try:
+            fine, value = answer.get(timeout=self.limit_seconds)
+        except queue.Empty:
+            self._hung.append(thread)
+            raise TimeoutError from None
+        if not fine:
+            raise value
+        return value
+
+    def _step(self, decisions: Sequence[Decision], policy: Policy) -> Step:
+        hits = [d for decision in decisions for d in decision.hits]
+        facts: dict[str, Any] = {
+            "texts": len(decisions),
+            "findings": sum(d.action != "allow" for d in hits),
+            "allowed": sum(d.action == "allow" for d in hits),
+            **count_facts(Counter(d.hit.entity for d in hits if d.action != "allow")),
+            **{f"judge_{j.judge}": j.outcome for decision in decisions for j in decision.judgements},
+        }
+        reasons = sorted({d.reason for d in decisions} - {""})
+        if reasons:
+            facts["reason"] = ",".join(reasons)
+        verdict = strictest(d.verdict for d in decisions)
+        agents: tuple[Ref, ...] = (policy.ref, *self.guard.refs)
+        return Step("guard.text.scan", verdict, agents=agents, facts=facts)
+
+
+def open_guard(policy: Policy) -> TextGuard:
+    """Return the guard that a policy asks for."""
+    file = policy.file
+    if not file.recognizers:
+        return _guard(file.languages, file.locales, policy.lowest_threshold, file.names)
+    yaml = (".yaml", ".yml")
+    own = [policy.path(name) if name.endswith(yaml) else name for name in file.recognizers]
+    return TextGuard(file.languages, file.locales or None, policy.lowest_threshold, own, file.names)
+
+
+@functools.lru_cache(maxsize=4)
+def _guard(languages: tuple[str, ...], locales: tuple[str, ...], threshold: float, names: tuple[str, ...]) -> TextGuard:
+    """Return a guard without recognisers of the user's; it keeps nothing of a text, so equal settings share one."""
+    return TextGuard(languages, locales or None, threshold, names=names)
+
+
+def _prefix(context: str) -> str:
+    """Return a column's name or a key as words before the value: letters only, so that it can hide nothing."""
+    words = _CONTEXT.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", context[:64]))
+    return " ".join(words) + ": " if words else ""
+
+
+def _check_names(policy: Policy, rules: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a policy that names what no rule finds: a misspelt entity would let it through unseen."""
+    known = {"LISTED_NAME"} | {rule["id"] for rule in rules} | {entity for rule in rules for entity in rule["entities"]}
+    for key in sorted(policy.rule_keys - known):
+        close = difflib.get_close_matches(key, known, 1, 0.6)
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else "scan text --explain-rules lists them; is its country among the locales?"
+        )
+        raise InputError(f"policy: no rule that is loaded finds {key}", hint=hint)
+
+
+def _rules(said: Any) -> tuple[str, ...]:
+    """Return the rules of a judgement, or the categories of its hits."""
+    rules = getattr(said, "rules", None)
+    return tuple(rules) if rules is not None else tuple(sorted({hit.category for hit in said.hits}))
+
+
+def open_judge(name: str, policy: Policy) -> Judge:
+    """Return the package's own judge."""
+    if name == "content":
+        from trustplane.guard.text.content.filter import LANGUAGES, ContentFilter
+        from trustplane.guard.text.content.words import load_list
+
+        table = policy.file.judges.content
+        assert table is not None
+        return ContentFilter(
+            [load_list(policy.path(path)) for path in table.lists],
+            categories=table.categories or None,
+            threshold=table.severity or "medium",
+            languages=[language for language in policy.file.languages if language in LANGUAGES] or LANGUAGES,
+        )
+    try:
+        from trustplane.guard.text.injection import InjectionJudge
+
+        return InjectionJudge()
+    except (ImportError, OSError):
+        raise InputError("the judge injection is not installed whole", hint="install trustplane[guard] again") from None

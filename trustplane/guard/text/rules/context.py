@@ -1,0 +1,73 @@
+"""Words beside a value that say what it is, and rules made of a pattern, a check and such words."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import re2
+
+from trustplane.guard.text.hit import Hit
+
+__all__ = ["Words", "seek"]
+
+
+class Words:
+    """Words that raise a score where one stands near a value, whatever the case.
+
+    ``words``: literals; where one begins or ends with an ASCII letter, no ASCII letter may stand beside it.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __repr__(self) -> str:
+        return f"Words({len(self.words)})"
+
+    @functools.cached_property
+    def _found(self) -> Callable[[bytes], Any]:
+        search: Callable[[bytes], Any] = re2.compile("(?i)" + "|".join(map(_bounded, self.words))).search
+        return search
+
+    def near(self, text: str, start: int, end: int, before: int = 48, after: int = 24) -> bool:
+        """Return whether a word stands within ``before`` characters left of ``start`` or ``after`` right of ``end``."""
+        if self._found(text[max(0, start - before) : start + 1].encode("utf-8", "replace")):
+            return True
+        return bool(after and self._found(text[max(0, end - 1) : end + after].encode("utf-8", "replace")))
+
+
+def _bounded(word: str) -> str:
+    left = "(?:^|[^A-Za-z])" if word[0].isascii() and word[0].isalpha() else ""
+    right = "(?:[^A-Za-z]|$)" if word[-1].isascii() and word[-1].isalpha() else ""
+    return left + re.escape(word).replace(r"\ ", " ") + right
+
+
+def seek(
+    entity: str,
+    pattern: re.Pattern[str],
+    score: float,
+    *,
+    words: Words | None = None,
+    with_words: float = 0.85,
+    check: Callable[[str], bool] | None = None,
+    group: int | str = 0,
+    before: int = 48,
+    after: int = 24,
+) -> Callable[[str], Iterator[Hit]]:
+    """Return a search for what ``pattern`` matches and ``check`` accepts.
+
+    ``score``: without a word near by, 0 for no hit; ``with_words``: with one. ``group``: the part that is the hit.
+    """
+
+    def search(text: str) -> Iterator[Hit]:
+        for found in pattern.finditer(text):
+            if check is not None and not check(found[group]):
+                continue
+            start, end = found.span(group)
+            said = words is not None and words.near(text, start, end, before, after)
+            if value := with_words if said else score:
+                yield Hit(entity, start, end, value)
+
+    return search
