@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -44,8 +45,7 @@ class Grams:
         self.size = len(points)
         self.words = _words(points)
         names = _word_codes(points, self.words)
-        self.index = [_hash(points, order, len(points) - order + 1, order) for order in CHARACTERS]
-        self.index += [_hash(names, order, len(names) - order + 1, 16 + order) for order in WORDS]
+        self.index = _hashes(points, CHARACTERS, 1) + _hashes(names, WORDS, 17)
 
     def _inside(self, starts: Places, ends: Places) -> list[tuple[Codes, Places, Places]]:
         """Return for each order its grams, and the first and last of them inside each window."""
@@ -98,14 +98,18 @@ def windows(text: str) -> tuple[Places, Places]:
     return (starts[keep], ends[keep]) if keep.any() else (edges[:1], edges[-1:])
 
 
-def _hash(codes: Codes, order: int, count: int, seed: int) -> Codes:
-    value = np.full(max(0, count), seed, dtype=np.uint32)
-    for shift in range(order if count > 0 else 0):
-        value = (value ^ codes[shift : shift + count]) * _MULTIPLIER
+def _hashes(codes: Codes, orders: Sequence[int], seed: int) -> list[Codes]:
+    """Return the hashed runs of ``codes`` for each of the ascending orders; a longer run extends a shorter one."""
+    found: list[Codes] = []
+    value = np.full(len(codes), seed, dtype=np.uint32)
+    for order in range(1, max(orders) + 1):
+        count = max(0, len(codes) - order + 1)
+        value = (value[:count] ^ codes[len(codes) - count :]) * _MULTIPLIER
         value ^= value >> np.uint32(15)
-    value = value * _MIX
-    mixed: Codes = (value ^ (value >> np.uint32(13))) & np.uint32((1 << BITS) - 1)
-    return mixed
+        if order in orders:
+            mixed = value * _MIX
+            found.append((mixed ^ (mixed >> np.uint32(13))) & np.uint32((1 << BITS) - 1))
+    return found
 
 
 def _words(points: Codes) -> Places:

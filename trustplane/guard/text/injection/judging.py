@@ -147,12 +147,11 @@ def _joined(places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _unreadable(text: str) -> str:
     """Return why a text without a finding cannot be called clean, ``""`` where it can."""
-    letters = sum(map(str.isalpha, text))
-    if not letters:
+    if not any(map(str.isalpha, text)):
         return "empty"
     broken = 0 if text.isascii() and text.isprintable() else len(_BROKEN.findall(text))
     blobs = sum(len(found[0]) for found in _BLOB.finditer(text))
     if broken + blobs > _MOST_OPAQUE * len(text):
         return "opaque"
-    foreign = not text.isascii() and len(_READABLE.findall(text)) < _LEAST_READABLE * letters
+    foreign = not text.isascii() and len(_READABLE.findall(text)) < _LEAST_READABLE * sum(map(str.isalpha, text))
     return "script" if foreign else ""

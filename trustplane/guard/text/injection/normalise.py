@@ -12,7 +12,6 @@ _LEET_WORD = re.compile(r"(?<![\w@$!])(?=[\w@$!]{0,24}[a-z])(?=[\w@$!]{0,24}[013
 _LEET_SIGN = re.compile(r"[a-z][0134578@$!][a-z0-9@$]|[0134578@$][a-z]")
 _TAIL = re.compile(r"!+\Z")
 _APART = re.compile(r"(?<![^\W_])[^\W\d_](?:([ .*_~+/-]{1,2})[^\W\d_](?![^\W_])){3,}+")
-_APART_WIDE = re.compile(r"(?<!\S)[a-z](?: {1,2}[a-z](?!\S)){3,}+")
 _BLANKS = re.compile(r"[ \t\u00a0\u3000]{2,}+|[\t\u00a0\u3000]")
 
 _HAN_BLANK = re.compile(
@@ -38,12 +37,11 @@ def normalise(text: str) -> Normal:
         lowered = "".join(low if len(low := c.lower()) == 1 else c for c in text)
     if _LEET_SIGN.search(lowered):
         lowered = _LEET_WORD.sub(_read_leet, lowered)
-    edits = [(m.start(), m.end(), "") for m in _HAN_BLANK.finditer(lowered)]
-    edits += [(m.start(), m.end(), " ") for m in _BLANKS.finditer(lowered)]
-    edits += [(m.start(), m.end(), _join(m[0])) for m in _APART_WIDE.finditer(lowered)]
-    taken = [(start, end) for start, end, _ in edits]
-    if not taken:
-        edits = [(m.start(), m.end(), _join(m[0])) for m in _APART.finditer(lowered)]
+    edits = [(m.start(), m.end(), _join(m[0])) for m in _APART.finditer(lowered)]
+    if not lowered.isascii():
+        edits += [(m.start(), m.end(), "") for m in _HAN_BLANK.finditer(lowered)]
+    if "  " in lowered or "\t" in lowered or not lowered.isascii():
+        edits += [(m.start(), m.end(), " ") for m in _BLANKS.finditer(lowered)]
     return _apply(lowered, sorted(edits))
 
 
