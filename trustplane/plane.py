@@ -122,6 +122,7 @@ class Plane:
         """Return the filtering proxy as an ASGI application."""
         from trustplane.guard.proxy import build_app
 
+        self.guard.warm_up()  # the first request must not wait for tables, within its time limit
         return build_app(
             upstreams=upstreams,
             guard=self.guard,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trustplane.errors import TrustplaneError
 
 __all__ = ["build", "main"]
 
@@ -52,19 +56,42 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         build()(given)
     except TrustplaneError as error:
-        from trustplane.cli.console import fail
-
-        sys.exit(fail(error, as_json="--json" in given))
+        code = _failed(error, given)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
-        sys.exit(0)
+        code = 0
     except OSError as error:
+        from trustplane.cli.sink import disk_trouble
+
         where = f": {error.filename}" if error.filename else ""
         sys.stderr.write(f"error: {error.strerror or type(error).__name__}{where}\n")
-        sys.exit(2)
+        code = 4 if disk_trouble(error) else 2
     except UnicodeError:
         sys.stderr.write("error: an argument is not valid UTF-8\n")
-        sys.exit(2)
+        code = 2
+    else:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:  # a closed pipe or a full disk: what is left to write goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _failed(error: TrustplaneError, given: list[str]) -> int:
+    """Say what went wrong; return the exit code."""
+    from trustplane.cli.console import fail, talk
+
+    try:
+        if "--json" in given and given[:1] == ["scan"]:  # its output is JSON Lines, so this is one line too
+            found = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
+            talk(f"error: {error}")
+            return error.exit_code
+        return fail(error, as_json="--json" in given)
+    except OSError:  # standard output takes nothing any more
+        talk(f"error: {error}")
+        return error.exit_code

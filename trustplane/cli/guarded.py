@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trustplane.cli.console import talk
 from trustplane.cli.texts import without_torch
 from trustplane.errors import InputError
 
@@ -49,12 +51,9 @@ JudgeOption = Annotated[
 
 def direction_of(given: str) -> Direction:
     """Return a direction, or say which there are."""
-    from trustplane.guard.text.policy import Direction
+    from trustplane.guard.text.policy import check_direction
 
-    for known in get_args(Direction):
-        if given == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError("there is no such direction", hint="out (what leaves) or in (what comes back)")
+    return check_direction(given)
 
 
 def open_policy(
@@ -64,7 +63,7 @@ def open_policy(
     locales: Iterable[str] | None = None,
     threshold: float | None = None,
     entities: str = "",
-    names: Iterable[str] | None = None,
+    names: Sequence[str] | None = None,
     judges: Iterable[str] | None = None,
 ) -> Policy:
     """Return the policy of a file or preset with the flags laid over it."""
@@ -73,7 +72,12 @@ def open_policy(
     from trustplane.guard.text.policy import PRESETS, Policy
     from trustplane.guard.text.policy_file import ContentActions, InjectionActions
 
-    policy = Policy.preset(given) if given in PRESETS else Policy.load(given) if given else Policy.default()
+    if given in PRESETS:
+        policy = Policy.preset(given)
+    elif given and not Path(given).exists() and (close := difflib.get_close_matches(given, PRESETS, 1, 0.6)):
+        raise InputError("there is no such policy, neither file nor preset", hint=f"did you mean {close[0]}?")
+    else:
+        policy = Policy.load(given) if given else Policy.default()
     changes: dict[str, Any] = {}
     if languages:
         changes["languages"] = tuple(languages)
@@ -81,11 +85,15 @@ def open_policy(
         changes["locales"] = tuple(locale.upper() for locale in locales)
     if threshold is not None:
         if not 0.0 <= threshold <= 1.0:
-            raise InputError("the threshold is outside 0..1")
+            raise InputError("the threshold is outside 0..1", hint="such as --threshold 0.4")
         changes["threshold"] = threshold
     if entities:
         changes["entities"] = tuple(e for e in (part.strip() for part in entities.split(",")) if e)
+        if not changes["entities"]:
+            raise InputError("--entities names none", hint="such as --entities PERSON,EMAIL_ADDRESS")
     if names:
+        if not all(name.strip() for name in names):
+            raise InputError("--name is empty")
         changes["names"] = (*policy.file.names, *names)
     kinds = {"injection": InjectionActions, "content": ContentActions}
     for name in judges or ():
@@ -98,8 +106,12 @@ def open_policy(
 
 
 def open_guarded(policy: Policy, **options: Any) -> Guarded:
-    """Return the guard of a policy."""
+    """Return the guard of a policy, and say of which languages no names are found."""
     without_torch()
     from trustplane.guard.text.guarded import Guarded
+    from trustplane.guard.text.known import unnamed
 
-    return Guarded(policy, **options)
+    made = Guarded(policy, **options)
+    if missing := unnamed(policy.file.languages):
+        talk(f"note: names of people are not found in {', '.join(missing)}; only identifiers and contact data are")
+    return made

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         """
         asked = direction_of(direction)
         opened = open_policy(file)
+        effective = opened.for_(tenant, purpose, strict=True)
         guarded = open_guarded(opened)  # refuses names that no rule finds
         found: dict[str, Any] = {"policy": opened.name, "digest": opened.digest, "status": "fine"}
         if not text:
@@ -50,7 +51,6 @@ def register(app: typer.Typer) -> None:
             return
         given = read_text("-") if text == "-" else text
         decision = guarded.decide(given, direction=asked, tenant=tenant, purpose=purpose)
-        effective = opened.for_(tenant, purpose)
         found |= {
             "in_force": effective.digest,
             "verdict": decision.verdict,
@@ -84,7 +84,8 @@ def register(app: typer.Typer) -> None:
         as_json: JsonFlag = False,
     ) -> None:
         """Show what a policy does, overlays merged."""
-        found = open_policy(file).for_(tenant, purpose).explain() if tenant or purpose else open_policy(file).explain()
+        opened = open_policy(file)
+        found = (opened.for_(tenant, purpose, strict=True) if tenant or purpose else opened).explain()
         emit(found, as_json=as_json, text=_shown(found))
         talk(found["digest"])
 

@@ -25,16 +25,18 @@ from trustplane.cli.guarded import (
     open_guarded,
     open_policy,
 )
+from trustplane.cli.sink import Sink, check_out
 from trustplane.cli.texts import (
     MAX_BYTES,
+    DelimiterOption,
     FileArgument,
     FormatOption,
     MaxBytesOption,
     OutOption,
     Part,
     ResumeOption,
-    Sink,
     Source,
+    check_delimiter,
     check_resume,
     format_of,
     parts,
@@ -98,7 +100,7 @@ def register(app: typer.Typer) -> None:
         direction: DirectionOption = "out",
         tenant: TenantOption = "",
         purpose: PurposeOption = "",
-        delimiter: Annotated[str, typer.Option("--delimiter", help="Of CSV; guessed without it.")] = "",
+        delimiter: DelimiterOption = "",
         out: OutOption = "",
         resume: ResumeOption = False,
         max_bytes: MaxBytesOption = MAX_BYTES,
@@ -122,12 +124,18 @@ def register(app: typer.Typer) -> None:
             _explain(open_guarded(opened), as_json=as_json)
             return
         kind = format_of(file, form)
+        check_delimiter(delimiter)
+        check_out(file, out)
         asked: dict[str, Any] = {"direction": direction_of(direction), "tenant": tenant, "purpose": purpose}
         check_resume(file, out, resume=resume)
+        opened.for_(tenant, purpose, strict=True)
         guarded = open_guarded(opened)
         settings = json.dumps([guarded.policy.digest, guarded.guard.policy_digest, kind, delimiter, as_json, asked])
-        with Source(file, max_bytes) as source, progress("scan", source.size) as advance:
-            sink = Sink(out, settings, resume=resume, source=source, before_save=lambda: None)
+        with (
+            Source(file, max_bytes) as source,
+            progress("scan", source.size) as advance,
+            Sink(out, settings, resume=resume, source=source, whole=kind in {"text", "json"}) as sink,
+        ):
             verdicts = Counter[str](sink.state)
             at = source.offset
             for part in parts(source, kind, delimiter, walk=False, done=sink.done):
@@ -139,7 +147,6 @@ def register(app: typer.Typer) -> None:
                 sink.next()
                 advance(source.offset - at)
                 at = source.offset
-            sink.close()
         talk(", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())) or "no text")
         if verdicts.keys() & {"block", "review", "unknown"}:
             raise typer.Exit(3)
@@ -149,7 +156,11 @@ def _written(
     line: dict[str, Any], part: Part, decisions: Sequence[Decision], *, as_json: bool, picture: bool, terminal: bool
 ) -> str:
     if as_json:
-        return json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            (shown := json.dumps(line, ensure_ascii=False)).encode()
+        except UnicodeEncodeError:  # a lone surrogate in an id can only be written as an escape
+            shown = json.dumps(line)
+        return shown + "\n"
     if picture:
         return _picture(part.texts[0], decisions[0], colour=terminal)
     counts = Counter(f["entity"] for f in line["findings"])

@@ -1,4 +1,4 @@
-"""Texts for scan, redact and restore: read in bounded pieces, written so that a killed run can go on."""
+"""Texts for scan, redact and restore: read in bounded pieces, record by record, and put together again."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import io
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
+from typing import Annotated, BinaryIO, Literal, NamedTuple
 
 import typer
 
 from trustplane.errors import InputError
 
 __all__ = [
+    "DelimiterOption",
     "FileArgument",
     "Format",
     "FormatOption",
@@ -24,8 +24,8 @@ __all__ = [
     "OutOption",
     "Part",
     "ResumeOption",
-    "Sink",
     "Source",
+    "check_delimiter",
     "check_resume",
     "format_of",
     "parts",
@@ -36,10 +36,8 @@ __all__ = [
 
 Format = Literal["text", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "json", "jsonl", "csv")
-SAVE_RECORDS = 500
-SAVE_SECONDS = 2.0
-"""After so many records or seconds what is done is forced to disk."""
 _SAMPLE_BYTES = 1 << 16
+_RECODE = "recode it first, such as with: iconv -f latin1 -t utf-8 FILE"
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="In UTF-8; - reads standard input.")]
 FormatOption = Annotated[
@@ -49,6 +47,7 @@ MaxBytesOption = Annotated[
     int,
     typer.Option("--max-bytes", min=1, metavar="N", help="Longest text, document, line or record; refused past it."),
 ]
+DelimiterOption = Annotated[str, typer.Option("--delimiter", metavar="C", help="Of CSV; guessed without it.")]
 OutOption = Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Write here; by default standard output.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where a killed run with the same -o stopped.")]
 MAX_BYTES = 16 * 1024 * 1024
@@ -76,12 +75,20 @@ def check_resume(path: str, out: str, *, resume: bool) -> None:
         raise InputError("--resume needs -o and an input file")
 
 
-def read_bytes(path: str, what: str) -> bytes:
+def check_delimiter(delimiter: str) -> None:
+    """Refuse what cannot stand between the cells of a CSV."""
+    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise InputError(
+            "the delimiter is not one character, or is a quote or a line end", hint="such as --delimiter ';'"
+        )
+
+
+def read_bytes(path: str, what: str, hint: str = "") -> bytes:
     """Return the bytes of a file, or of standard input for ``-``."""
     try:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror}") from None
+        raise InputError(f"{what} cannot be read: {error.strerror}", hint=hint) from None
 
 
 def read_text(path: str, max_bytes: int = MAX_BYTES) -> str:
@@ -110,10 +117,16 @@ class Source:
             self._file.close()
 
     def head(self) -> str:
-        """Return the beginning of a file without moving on, for guesses; ``""`` of standard input."""
-        if self.path == "-":
-            return ""
-        return os.pread(self._file.fileno(), _SAMPLE_BYTES, 0).decode("utf-8", "replace")
+        """Return the beginning of a file without moving on, for guesses."""
+        if self.path != "-":
+            sample = os.pread(self._file.fileno(), _SAMPLE_BYTES, 0)
+        elif isinstance(self._file, io.BufferedReader):
+            sample = self._file.peek(_SAMPLE_BYTES)
+        else:  # what stands in for standard input
+            place = self._file.tell()
+            sample = self._file.read(_SAMPLE_BYTES)
+            self._file.seek(place)
+        return sample[:_SAMPLE_BYTES].decode("utf-8", "replace")
 
     def whole(self) -> str:
         """Return all of it as one text."""
@@ -144,7 +157,7 @@ class Source:
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
-            raise InputError(f"the text is not UTF-8 at byte {self.offset + error.start:,}") from None
+            raise InputError(f"the text is not UTF-8 at byte {self.offset + error.start:,}", hint=_RECODE) from None
         self.offset += len(data)
         self.digest.update(data)
         return text
@@ -242,92 +255,3 @@ def _table(source: Source, delimiter: str, done: int) -> Iterator[Part]:
 
 def _names(cells: Sequence[str]) -> list[str]:
     return [cell.removeprefix("\ufeff").strip() if len(cell) <= 64 else "" for cell in cells]
-
-
-class Sink:
-    """Where results go: standard output, or a file whose finished part survives a kill.
-
-    Beside the file ``OUT.resume`` says how far input and output are done: offsets, a digest of the input's done
-    part and of the settings, nothing else. It is gone when the run is complete.
-    """
-
-    def __init__(
-        self, out: str, settings: str, *, resume: bool, source: Source, before_save: Callable[[], None]
-    ) -> None:
-        self._out = Path(out) if out else None
-        self._settings, self._source, self._before_save = settings, source, before_save
-        self._state_path = Path(out + ".resume")
-        self.done, self.state = 0, dict[str, Any]()
-        self._saved = (0, time.monotonic())
-        if self._out is None:
-            sys.stdout.flush()
-            self._file: BinaryIO = sys.stdout.buffer
-            return
-        going_on = resume and self._state_path.exists()
-        try:
-            self._file = self._out.open("r+b" if going_on else "wb")
-        except OSError as error:
-            raise InputError(f"the output cannot be written: {error.strerror}") from None
-        if going_on:
-            self._go_on()
-        else:
-            self._state_path.unlink(missing_ok=True)
-
-    def _go_on(self) -> None:
-        try:
-            found = json.loads(self._state_path.read_bytes())
-            offset, digest, end, self.done = (found[k] for k in ("in_bytes", "in_sha256", "out_bytes", "records"))
-            settings, self.state = found["settings"], found["state"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InputError("the .resume file is damaged", hint="start again without --resume") from None
-        if settings != self._settings:
-            raise InputError("the run began with other settings", hint="start again without --resume")
-        if self._file.seek(0, os.SEEK_END) < end:
-            raise InputError("the output was shortened since", hint="start again without --resume")
-        self._source.skip(offset, digest)
-        self._file.truncate(end)
-        self._file.seek(end)
-
-    def write(self, text: str) -> None:
-        """Write the result of one record."""
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:
-            raise InputError("the result holds a lone surrogate, which UTF-8 cannot carry") from None
-        self._file.write(data)
-
-    def next(self) -> None:
-        """Count a record as done, and save now and then."""
-        self.done += 1
-        records, at = self._saved
-        if self._out is not None and (self.done - records >= SAVE_RECORDS or time.monotonic() - at > SAVE_SECONDS):
-            self._save()
-
-    def _save(self) -> None:
-        self._before_save()  # what undoes pseudonyms is safe before the pseudonyms are
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        state = {
-            "in_bytes": self._source.offset,
-            "in_sha256": self._source.digest.hexdigest(),
-            "out_bytes": self._file.tell(),
-            "records": self.done,
-            "settings": self._settings,
-            "state": self.state,
-        }
-        made = self._state_path.with_name(self._state_path.name + ".new")
-        with made.open("wb") as file:
-            file.write(json.dumps(state).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(self._state_path)
-        self._saved = (self.done, time.monotonic())
-
-    def close(self) -> None:
-        """Force everything to disk; the run is complete."""
-        self._before_save()
-        self._file.flush()
-        if self._out is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._state_path.unlink(missing_ok=True)

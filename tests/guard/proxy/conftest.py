@@ -16,7 +16,9 @@ from .servers import House, ListLog, Start, serve
 
 @pytest.fixture(scope="session")
 def guard() -> TextGuard:
-    return TextGuard()
+    made = TextGuard()
+    made.warm_up()
+    return made
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_places_keys_and_numbers() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"a": 1, "a": 2}', '"{\\"a\\": 1, \\"a\\": 2}"', "[NaN]", "[-Infinity]", "", "{", "[1,]", "{'a': 1}", "[01]",
+        '{"a": 1, "a": 2}', "[NaN]", "[-Infinity]", "", "{", "[1,]", "{'a': 1}", "[01]",
         "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), "[" * 200_000, '["\t"]', "1 2",
     ],
 )  # fmt: skip
@@ -97,11 +97,45 @@ def test_what_two_readers_could_read_differently_is_refused(text: str) -> None:
 
 
 def test_json_inside_strings_counts_as_depth() -> None:
-    text = "1"
-    for _ in range(7):
-        text = json.dumps([[text]] if text == "1" else "[" * 10 + text + "]" * 10)
-    with pytest.raises(InputError, match="nested"):
-        JsonDocument(text)
+    deep = json.dumps("[" * MAX_DEPTH + json.dumps("x") + "]" * MAX_DEPTH)
+    (leaf,) = JsonDocument(deep).leaves
+    assert leaf.text == json.loads(deep)  # too deep to open: looked at as one text
+    nested = json.dumps("x")
+    for _ in range(9):
+        nested = json.dumps("[" * 10 + nested + "]" * 10)
+    (leaf,) = JsonDocument(nested).leaves
+    assert leaf.text.startswith("[" * 10) and leaf.text.count("x") == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=6), st.text(max_size=6), st.data())
+def test_a_string_keeps_the_escapes_around_what_is_replaced(left: str, right: str, data: st.DataObject) -> None:
+    def spelled(text: str) -> str:
+        return "".join(
+            data.draw(st.sampled_from([json.dumps(c)[1:-1], json.dumps(c, ensure_ascii=False)[1:-1]]))
+            if c != "/"
+            else data.draw(st.sampled_from(["/", "\\/", "\\u002F"]))
+            for c in text
+        )
+
+    before, after = spelled(left), spelled(right)
+    text = f'["|{before}{spelled("A/?")}{after}"]'
+    document = JsonDocument(text)
+    masked = document.rewritten([f"|{left}B!{right}"])
+    assert json.loads(masked) == [f"|{left}B!{right}"]
+    assert masked.startswith(f'["|{before}') and masked.endswith(f'{after}"]')
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["[NaN]", "[Infinity]", '{"a": 1, "a": "x@y.example"}', "[" * 200_000, "[" * 99 + "]" * 99, '["x", [NaN]]', "{[}"],
+)
+def test_a_string_that_only_looks_like_json_is_a_text(inner: str) -> None:
+    text = json.dumps({"m": inner, "n": '["y"]'})
+    document = JsonDocument(text)
+    assert [leaf.text for leaf in document.leaves] == [inner, "y"]
+    assert document.rewritten([inner, "y"]) == text
+    assert json.loads(document.rewritten(["<m>", "<n>"])) == {"m": "<m>", "n": '["<n>"]'}
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)

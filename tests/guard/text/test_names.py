@@ -244,6 +244,16 @@ def test_without_context_the_score_stays_below_the_threshold(chinese, text):
     assert found(chinese, text) == []
 
 
+def test_a_clause_that_returns_is_read_the_same_each_time(chinese):
+    clause = "张伟先生住在北京市"
+    single = [(h.entity, h.start, h.end) for h in chinese.find(clause)]
+    many = {(h.entity, h.start, h.end) for h in chinese.find(" ".join([clause] * 700))}
+    step = len(clause) + 1
+    assert single and many == {(e, a + n * step, b + n * step) for n in range(700) for e, a, b in single}
+    different = " ".join(f"张伟先生{n}" for n in range(700))
+    assert found(chinese, different) == ["张伟"] * 700
+
+
 def test_names_with_a_dot(chinese):
     assert found(chinese, "阿卜杜拉·买买提来了，约翰·史密斯没来") == ["阿卜杜拉·买买提", "约翰·史密斯"]
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -273,10 +274,68 @@ def test_guarded_records_counts_and_no_content(guard: TextGuard) -> None:
     assert not any(word in repr(step) for word in ("Alice", VALUE, "nothing"))
     inward = guarded.decide(texts[0], direction="in")
     assert "<EMAIL_ADDRESS>" in guarded.apply(inward, texts[0])
-    assert guarded.decide("Zora Quill").verdict == "allow"
-    (found,) = guarded.decide("Zora Quill", context="full_name").hits
-    assert (found.hit.entity, found.hit.start, found.hit.end) == ("PERSON", 0, 10)
+    assert guarded.decide("Oak Ridge").verdict == "allow"
+    (found,) = guarded.decide("Oak Ridge", context="full_name").hits
+    assert (found.hit.entity, found.hit.start, found.hit.end) == ("PERSON", 0, 9)
     assert guarded.decide("x", context="see alice@example.com 4111111111111111").hits == ()
+
+
+def test_what_is_no_text_or_no_direction_is_refused(guard: TextGuard) -> None:
+    guarded = Guarded(Policy.preset("strict"), guard)
+    for direction in ("Out", "", None, "sideways", 1):
+        wrong: Any = direction
+        for call in (
+            lambda d=wrong: guarded.decide("x", direction=d),
+            lambda d=wrong: guarded.decide_many([], direction=d),
+            lambda d=wrong: decide("x", [], [], guarded.policy, d),
+            lambda d=wrong: guarded.policy.action(hit("PERSON", 0, 1), d),
+        ):
+            with pytest.raises(InputError, match="direction"):
+                call()
+    for no_text in (None, b"alice@example.com", 5, ["x"]):
+        bad: Any = no_text
+        for ask in (
+            lambda t=bad: guarded.decide(t),
+            lambda t=bad: guarded.decide("x", tenant=t),
+            lambda t=bad: guard.detect(t),
+            lambda t=bad: guard.detect_many([t, "x"]),
+            lambda t=bad: guard.session(tenant=t),
+            lambda t=bad: guard.session().hide(t),
+            lambda t=bad: guard.session().restore(t),
+        ):
+            with pytest.raises(InputError, match="not a text"):
+                ask()
+    with pytest.raises(InputError, match="not a list"):
+        guarded.decide_many("letters")
+
+
+def test_names_of_tenants_are_checked_on_demand() -> None:
+    policy = Policy.parse(POLICY)
+    assert policy.for_("nort") == policy.for_() and policy.for_("north", "research", strict=True)
+    for wrong in ({"tenant": "nort"}, {"purpose": "reserch"}):
+        with pytest.raises(InputError, match="none for this one"):
+            policy.for_(**wrong, strict=True)
+    assert Policy.default().for_("anyone", "anything", strict=True) == Policy.default()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"languages": ("xx",)}, {"languages": ("EN",)}, {"languages": ()}, {"locales": ("ZZ",)}, {"locales": ("UK",)},
+        {"names": "Project Heron"}, {"names": [""]}, {"names": ["\u200b"]},
+        {"names": [5]}, {"entities": "PERSON"}, {"recognizers": "a.b:C"},
+    ],
+)  # fmt: skip
+def test_a_guard_refuses_what_would_find_nothing(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        TextGuard(**wrong)
+
+
+def test_a_decided_finding_speaks_for_its_hit(guard: TextGuard) -> None:
+    (found,) = Guarded(Policy.default(), guard).decide(VALUE).hits
+    assert (found.entity, found.rule, found.start, found.end, found.score) == found.hit[:1] + found.hit[4:] + found.hit[
+        1:4
+    ]
 
 
 class Bad:

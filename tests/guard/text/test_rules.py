@@ -71,7 +71,12 @@ PIECES = sorted({example for rule in MINE for example in rule.examples if rule.i
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([*PIECES, " ", "\n", "x", "7", "-", "号", "(", "+", "@", "0x", "K"]), max_size=6))
+@given(
+    st.lists(
+        st.sampled_from([*PIECES, " ", "\n", "\t", "  ", "_", "=", "x", "7", "-", "号", "(", "+", "@", "0x", "K"]),
+        max_size=6,
+    )
+)
 def test_gates_over_approximate(pieces: list[str]) -> None:
     text = "".join(pieces)
     for rule in MINE:
@@ -163,6 +168,44 @@ def test_phones(text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("+44  20  7946  0018", "+44  20  7946  0018"),
+        ("+44\t20\t7946\t0018", "+44\t20\t7946\t0018"),
+        ("tel.  (201)  555-0123", "(201)  555-0123"),
+        ("tel. (201)\n555-0123", "(201)\n555-0123"),
+        ("tel. (201)\r\n555-0123", "(201)\r\n555-0123"),
+        ("手机138  0013  8000", "138  0013  8000"),
+        ("phone=(201) 555-0123", "(201) 555-0123"),
+        ("tel=201-555-0123&x=1", "201-555-0123"),
+        ("user_phone_number=2015550123", "2015550123"),
+        ("phone #(201) 555-0123", "(201) 555-0123"),
+        ("tel: _201-555-0123_", "201-555-0123"),
+        ("tel: __201-555-0123__", "201-555-0123"),
+    ],
+)
+def test_phones_however_they_are_set(text: str, value: str) -> None:
+    rules = rules_for(HERE)
+    assert value in found(text, "PHONE_NUMBER") and value in found(text, "PHONE_NUMBER", rules)
+    assert all(passes(rule, text) for rule in MINE if rule.id in ("own/phone_said", "own/phone_us"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["id=4155552671", "item #415-555-2671", "a_415-555-2671_b", "415  555\n1234  12", "call\n12\n34567\n8"],
+)
+def test_other_numbers_do_not_become_phones(text: str) -> None:
+    assert found(text, "PHONE_NUMBER") == []
+
+
+def test_numbers_on_lines_of_their_own_stay_apart() -> None:
+    assert found("tel. 212-555-0123\n212-555-0199\n", "PHONE_NUMBER", rules_for(HERE))[:2] == [
+        "212-555-0123",
+        "212-555-0199",
+    ]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "on 2024-01-15 10:30:00 and 15/01/2024, 2019-2020",
@@ -203,6 +246,13 @@ def test_ordinary_numbers_are_left_alone(text: str) -> None:
         ("lives at 42 Old Kent Road, London SE1 5TZ", "ADDRESS", "42 Old Kent Road, London SE1 5TZ"),
         ("我住在北京市朝阳区建国路88号3号楼1201室，你呢", "ADDRESS", "北京市朝阳区建国路88号3号楼1201室"),
         ("exp 09/27 cvv 123", "CARD_CVV", "123"),
+        ("She is aged 101. ok", "AGE_OVER_89", "101"),
+        ("GPS: 48.858370, 2.294481.", "COORDINATES", "48.858370, 2.294481"),
+        ("Nassaustraat 123.", "ADDRESS", "Nassaustraat 123"),
+        ("住址1600 Pennsylvania Avenue是", "ADDRESS", "1600 Pennsylvania Avenue"),
+        ("_4111111111111111_", "CREDIT_CARD", "4111111111111111"),
+        ("_192.0.2.17_", "IP_ADDRESS", "192.0.2.17"),
+        ("__192.0.2.17__", "IP_ADDRESS", "192.0.2.17"),
     ],
 )
 def test_values_have_exact_spans(text: str, entity: str, value: str) -> None:
@@ -226,12 +276,44 @@ def test_checks_reject_what_they_should() -> None:
     assert not is_eip55("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD")
 
 
+def test_a_repeated_address_is_found_each_time() -> None:
+    rule = BY_ID["own/crypto_ethereum"]
+    good, bad = rule.examples[0], rule.examples[0][:-1] + "D"
+    assert [h.start for h in rule.search(f"{good} {bad} {good} {bad}")] == [0, 2 * (len(good) + 1)]
+
+
 def test_keccak() -> None:
     assert keccak256(b"").hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
     assert keccak256(b"abc") != hashlib.sha3_256(b"abc").digest()  # the padding differs, by design
 
 
-HOSTILE = ["@", "1", "1 ", "12 ", "1.", "a@", "+1", "0x", "(1)", ":", "1:", "路1", "A1", "://", "东1号", "4111 "]
+@pytest.mark.parametrize(
+    ("text", "entity"),
+    [
+        ("aged 90.5", "AGE_OVER_89"),
+        ("x_192.0.2.17_y", "IP_ADDRESS"),
+        ("x_4111111111111111_y", "CREDIT_CARD"),
+        ("48.858370, 2.294481.5", "COORDINATES"),
+    ],
+)
+def test_a_stop_or_underscore_inside_a_word_still_joins(text: str, entity: str) -> None:
+    assert found(text, entity) == []
+
+
+def test_every_usual_grouping_may_be_a_part() -> None:
+    for region in phonenumbers.SUPPORTED_REGIONS:
+        number = phonenumbers.example_number(region)
+        if number is None:
+            continue
+        for blocks in plan(region).blocks(phonenumbers.national_significant_number(number)):
+            assert len(blocks) < 2 or (plan(region).may_group(blocks) and plan(region).may_group((1, *blocks))), region
+    assert not plan("US").may_group((1, 1, 1, 1))
+
+
+HOSTILE = [
+    "@", "1", "1 ", "12 ", "1.", "a@", "+1", "0x", "(1)", ":", "1:", "路1", "A1", "://", "东1号", "4111 ", "192.0.2.",
+    "(1.0.2.", "0\t", "=123456",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", HOSTILE)

@@ -100,6 +100,14 @@ def test_github_check_digits_change_the_score() -> None:
         ("redis://:p4ss99word@cache:6379/0", "CONNECTION_STRING", "redis://:p4ss99word@cache:6379/0"),
         ("postgres://u:p/w@d@host/db", "CONNECTION_STRING", "postgres://u:p/w@d@host/db"),
         ("Server=x;Database=y;Uid=z;Pwd=Kk88!x;", "CONNECTION_STRING", "Server=x;Database=y;Uid=z;Pwd=Kk88!x"),
+        ("Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==.", "PASSWORD", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ("Authorization: Bearer mF_9.B5f-4.1JqM7xK2.", "SECRET", "mF_9.B5f-4.1JqM7xK2"),
+        ("API_TOKEN=9f8e7d6c5b4a39281706😀", "SECRET", "9f8e7d6c5b4a39281706"),
+        ("他的export API_TOKEN=9f8e7d6c5b4a39281706是的", "SECRET", "9f8e7d6c5b4a39281706"),
+        ("密码是abc12345😀", "PASSWORD", "abc12345"),
+        ("password=Bär12345ü", "PASSWORD", "Bär12345ü"),
+        ("用curl -u admin:hunter22x https://example.org", "PASSWORD", "hunter22x"),
+        ("在machine h.example login joe password s3cRet9", "PASSWORD", "s3cRet9"),
     ],
 )
 def test_values_behind_their_keys(text: str, entity: str, value: str) -> None:
@@ -152,6 +160,15 @@ def test_random_looking_decoys_stay() -> None:
     decoys += ['"integrity": "sha512-' + base64.b64encode(rng.randbytes(64)).decode() + '"' for _ in range(60)]
     decoys += ["data:image/png;base64," + base64.b64encode(rng.randbytes(2000)).decode() for _ in range(20)]
     assert sum(bool(find(text)) for text in decoys) <= 1
+
+
+@pytest.mark.parametrize("frame", ["_{}_", "__{}__", "+{}", "/{}/", "+{}\n", "s3/{}/x", "-{}", "是{}是"])
+def test_marks_around_a_token_do_not_hide_it(frame: str) -> None:
+    token = next(token for token in PROVIDERS if token.id == "aws_access_key_id")
+    value = token.example(random.Random(frame))
+    assert found(frame.format(value), "API_KEY") == {value}
+    for sign in "+/":
+        assert found("Qk9L" * 8 + sign + value + sign + "Qk9L" * 8, "API_KEY") == set()
 
 
 @pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "PGP "])

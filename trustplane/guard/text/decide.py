@@ -6,13 +6,15 @@ import bisect
 import hashlib
 import hmac
 import itertools
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from trustplane.errors import InputError, Refused
 from trustplane.guard.text.allow import plain
+from trustplane.guard.text.arguments import check_text
 from trustplane.guard.text.hit import Hit
-from trustplane.guard.text.policy import Action, Direction, Policy
+from trustplane.guard.text.policy import Action, Direction, Policy, check_direction
 
 __all__ = ["Decided", "Decision", "Judgement", "Pseudonymiser", "Verdict", "apply", "decide", "strictest"]
 
@@ -23,6 +25,7 @@ VERDICTS: tuple[Verdict, ...] = ("block", "unknown", "review", "redact", "allow"
 """Strictest first."""
 _STRICT: tuple[Action, ...] = ("block", "review", "mask", "hash", "pseudonymise", "allow")
 """Where findings overlap, the first of these acts on all of them."""
+_SALT = secrets.token_bytes(16)
 HOSTS = frozenset({"URL", "DOMAIN_NAME"})
 """Entities that are part of the e-mail address in which they stand: its host, not a finding of its own."""
 HASH_DIGITS = 12
@@ -35,6 +38,31 @@ class Decided(NamedTuple):
     hit: Hit
     action: Action
     why: str = "policy"
+
+    @property
+    def entity(self) -> str:
+        """What was found."""
+        return self.hit.entity
+
+    @property
+    def rule(self) -> str:
+        """Id of the rule that found it."""
+        return self.hit.rule
+
+    @property
+    def start(self) -> int:
+        """Where it begins, in code points."""
+        return self.hit.start
+
+    @property
+    def end(self) -> int:
+        """Where it ends, in code points."""
+        return self.hit.end
+
+    @property
+    def score(self) -> float:
+        """How sure the rule is, 0..1."""
+        return self.hit.score
 
 
 class Judgement(NamedTuple):
@@ -50,7 +78,8 @@ class Judgement(NamedTuple):
 class Decision(NamedTuple):
     """The verdict on one text, without the text.
 
-    ``hits``: disjoint, in order. ``length``: of the text in code points. ``reason``: id of what kept the guard
+    ``hits``: disjoint, in order. ``length``: of the text in code points. ``bound``: keyed
+    hash that binds it to the text, of use in this process only. ``reason``: id of what kept the guard
     from deciding (``guard.text.timeout``, ``guard.text.detector``, ``guard.text.span``), ``""`` if nothing did.
     """
 
@@ -63,6 +92,7 @@ class Decision(NamedTuple):
     purpose: str
     length: int
     reason: str = ""
+    bound: int = 0
 
     @property
     def goes(self) -> bool:
@@ -102,7 +132,12 @@ def decide(
     ``reason``: why the text could not be looked at, where it could not.
 
     Precedence: block > unknown > review > redact > allow.
+
+    Raises:
+        InputError: not a text, or a direction that is neither ``in`` nor ``out``.
     """
+    check_text(text)
+    check_direction(direction)
     effective = policy.for_(tenant, purpose)
     found = list(hits)
     if any(not 0 <= h.start < h.end <= len(text) or not 0.0 <= h.score <= 1.0 for h in found):
@@ -121,7 +156,16 @@ def decide(
     else:
         verdict = "redact" if any(d.action != "allow" for d in decided) else "allow"
     return Decision(
-        verdict, decided, tuple(judgements), effective.digest, direction, tenant, purpose, len(text), reason
+        verdict,
+        decided,
+        tuple(judgements),
+        effective.digest,
+        direction,
+        tenant,
+        purpose,
+        len(text),
+        reason,
+        _bound(text),
     )
 
 
@@ -191,6 +235,10 @@ def _touches(hit: Hit, settled: Sequence[Decided], ends: Sequence[int]) -> bool:
     return number < len(settled) and settled[number].hit.start < hit.end
 
 
+def _bound(text: str) -> int:
+    return hash((_SALT, text))
+
+
 def apply(
     decisions: Sequence[Decision],
     texts: Sequence[str],
@@ -211,7 +259,7 @@ def apply(
         InputError: another text than the one decided about, or no session or key where an action needs one.
     """
     for decision, text in zip(decisions, texts, strict=True):
-        if len(text) != decision.length:
+        if len(text) != decision.length or decision.bound != _bound(text):
             raise InputError("the decision is about another text")
         if not decision.goes and not (approved and decision.verdict == "review"):
             raise Refused(f"the policy does not let this text pass: {decision.verdict}", hint=decision.reason)
@@ -232,7 +280,10 @@ def _redacted(decision: Decision, text: str, session: Pseudonymiser | None, key:
         if not waiting:
             return text[position:end]
         if session is None:
-            raise InputError("the policy asks for pseudonyms, which need a session", hint="give a vault, or use mask")
+            raise InputError(
+                "the policy asks for pseudonyms, which need a session",
+                hint="session=guard.session(); on the command line --vault FILE, --sealed or --style mask",
+            )
         return session.replace(
             text[position:end], [h._replace(start=h.start - position, end=h.end - position) for h in waiting]
         )
@@ -250,7 +301,9 @@ def _stand_in(item: Decided, value: str, key: bytes, tenant: str) -> str:
     if item.action != "hash":
         return f"<{item.hit.entity}>"
     if len(key) < 16:
-        raise InputError("the policy asks for hashes, which need a key of 16 bytes or more")
+        raise InputError(
+            "the policy asks for hashes, which need a key of 16 bytes or more", hint="on the command line --key FILE"
+        )
     own = hmac.digest(key, b"trustplane/guard.text/hash/1\0" + tenant.encode(), hashlib.sha256)
     shown = f"{item.hit.entity}\0{plain(value)}".encode("utf-8", "surrogatepass")
     return f"<{item.hit.entity}#{hmac.new(own, shown, hashlib.sha256).hexdigest()[:HASH_DIGITS]}>"

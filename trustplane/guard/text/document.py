@@ -21,6 +21,8 @@ MAX_EXPONENT = 40
 """A number with a larger exponent is a quantity, no identifier."""
 
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]|[^\s{}\[\]:,"]++')
+_UNIT = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)
+"""A character of a JSON string as it is written."""
 _PLAIN_KEY = re.compile(r"[A-Za-z_]{1,40}\Z")
 """A key that is a name of the schema; any other key is looked at like a value."""
 
@@ -47,7 +49,8 @@ class _Slot(NamedTuple):
 class JsonDocument:
     """A JSON text and its leaves: strings, free-form keys, numbers of nine digits or more, JSON inside strings.
 
-    What is not replaced keeps its bytes: order, spaces, number spelling, escapes.
+    What is not replaced keeps its bytes: order, spaces, number spelling, escapes. A string that holds no strict JSON,
+    or one nested too deep, is a text like any other.
 
     Raises:
         InputError: not JSON, a key twice in one object, NaN or Infinity, nested deeper than ``MAX_DEPTH``.
@@ -162,11 +165,20 @@ class _Walk:
 
     def _string(self, token: re.Match[str], place: str, context: str, depth: int) -> None:
         value: str = json.loads(token.group())
-        if value.lstrip()[:1] in {"{", "["} and _is_json(value):
-            inner = JsonDocument._inside(value, place, context, depth + 1, self._leaves)
+        inner = self._inside(value, place, context, depth + 1) if value.lstrip()[:1] in {"{", "["} else None
+        if inner is not None:
             self._document._slots.append(_Slot(*token.span(), -1, inner, 0))
         else:
             self._leaf(token, Leaf(value, place, context, "text"))
+
+    def _inside(self, value: str, place: str, context: str, depth: int) -> JsonDocument | None:
+        """Return a string read as JSON, ``None`` where it is no strict JSON or too deep: it is looked at as a text."""
+        before = len(self._leaves)
+        try:
+            return JsonDocument._inside(value, place, context, depth, self._leaves)
+        except InputError:
+            del self._leaves[before:]
+            return None
 
     def _leaf(self, token: re.Match[str], leaf: Leaf, owner: int = 0) -> None:
         self._document._slots.append(_Slot(*token.span(), len(self._leaves), None, owner))
@@ -200,17 +212,6 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-def _is_json(text: str) -> bool:
-    """Whether a string holds JSON; what would be JSON but for a rule of ours is an error, not a text."""
-    try:
-        json.loads(text, parse_constant=_constant, parse_int=_as_it_is, parse_float=_as_it_is)
-    except RecursionError:
-        _no(f"it is nested deeper than {MAX_DEPTH}")
-    except ValueError:
-        return False
-    return True
-
-
 def _digits(token: str) -> str:
     """Return the whole part of a number in plain digits, ``""`` where its exponent is out of reach."""
     token = token.lstrip("-")
@@ -223,11 +224,30 @@ def _digits(token: str) -> str:
 
 
 def _string(value: str, before: str) -> str:
-    """Return ``value`` as a JSON string, escaped to ASCII where the one before was."""
+    """Return ``value`` as a JSON string; what it has in common with the one before at both ends keeps its escapes."""
+    head = tail = 0
+    units: list[str] = []
+    if before.startswith('"') and "\\" in before:
+        old: str = json.loads(before)
+        units = _UNIT.findall(before, 1, len(before) - 1)
+        head = _common(old, value)
+        tail = _common(old[head:][::-1], value[head:][::-1])
+    middle = _escaped(value[head : len(value) - tail], before)
+    return f'"{"".join(units[:head])}{middle}{"".join(units[len(units) - tail :])}"'
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts share at the beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _escaped(value: str, before: str) -> str:
+    """Return the inside of a JSON string, escaped to ASCII where the one before was."""
     plain = not before.isascii() or "\\u" not in before
     if plain:
         try:
             value.encode()
         except UnicodeEncodeError:  # a lone surrogate can only be written as an escape
             plain = False
-    return json.dumps(value, ensure_ascii=not plain)
+    return json.dumps(value, ensure_ascii=not plain)[1:-1]

@@ -9,7 +9,7 @@ from typing import Any
 from trustplane.errors import InputError, Refused, TrustplaneError
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.presidio.compiled import CompiledPattern
-from trustplane.guard.text.presidio.gates import Guards, encode
+from trustplane.guard.text.presidio.gates import Gates, encode
 from trustplane.guard.text.presidio.patterns import locale_of
 from trustplane.guard.text.views import latin
 
@@ -139,7 +139,8 @@ class _Plan:
         user: Sequence[Sequence[str]],
     ) -> None:
         self._engine = engine
-        self._run: list[Rule | CompiledPattern] = [engine.rules[i] for i in rules]
+        self._rules = [engine.rules[i] for i in rules]
+        self._run: list[Rule | CompiledPattern] = [*self._rules]
         gates = [own[i] for i in rules]
         if patterns:
             self._run += engine.patterns
@@ -147,14 +148,14 @@ class _Plan:
         if user:
             self._run += engine.user
             gates += user
-        self._guards = Guards(gates)
+        self._gates = Gates(gates, sifted=range(len(self._rules), len(gates)))
 
     def search(self, text: str, data: bytes) -> list[Hit]:
         if not self._run:
             return []
         found: list[Hit] = []
         words = _Words(text)
-        for number in self._guards.open(data):
+        for number in self._gates.open(data, len(data) == len(text)):
             what = self._run[number]
             if isinstance(what, Rule):
                 found += _ruled(what, text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -12,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from trustplane.canon import digest, dumps
 from trustplane.errors import InputError, Refused, TrustplaneError
+from trustplane.guard.text.arguments import check_text, check_texts, listed_of
 from trustplane.guard.text.engine import Engine
 from trustplane.guard.text.hit import Hit, Rule
+from trustplane.guard.text.known import countries_of, languages_of
 from trustplane.guard.text.names import built_in_finders
 from trustplane.guard.text.names.cues import NAME_RULES, listed, name_pattern
 from trustplane.guard.text.overlap import resolve
 from trustplane.guard.text.presidio.adopt import ENTITY, adopt
 from trustplane.guard.text.presidio.compiled import CompiledPattern, is_pattern_recognizer
 from trustplane.guard.text.presidio.outside import Outside
-from trustplane.guard.text.presidio.patterns import LOCALES, pattern_recognizers, presidio_version
+from trustplane.guard.text.presidio.patterns import pattern_recognizers, presidio_version
 from trustplane.guard.text.rules import rules_for
 from trustplane.guard.text.views import View, fold, views
 from trustplane.step import Ref, Step
@@ -39,7 +40,6 @@ LISTED, AGAIN = "own/listed_name", "own/person_again"
 """Rules of names that the user listed, and of people found once and found again in the same text."""
 _SEPARATOR = "\n\n\x00\n\n"
 """Stands between texts that are searched in one go; no pattern crosses it."""
-_COUNTRY = re.compile(r"[A-Z]{2}\Z")
 
 
 class TextGuard:
@@ -77,20 +77,22 @@ class TextGuard:
     ) -> None:
         if not 0.0 <= threshold <= 1.0:
             raise InputError("the threshold is outside 0..1")
-        if isinstance(languages, str) or not languages:
-            raise InputError("the guard needs a language", hint='languages=("en", "zh")')
         if not recognizer_seconds > 0:
             raise InputError("recognizer_seconds is not above 0")
-        self.languages = tuple(languages)
-        self.locales = _locales(self.languages, locales)
+        self.languages = languages_of(languages)
+        self.locales = countries_of(self.languages, locales)
         self.threshold = threshold
-        self.entities = None if entities is None else frozenset(entities)
+        self.entities = None if entities is None else frozenset(listed_of(entities, "entities"))
         self._record = record
         chosen = built_in_finders(self.languages) if finders is None else tuple(finders)
         self._finders = tuple(finder for finder in chosen if self._wants(finder.entities))
-        self._known = tuple(names)
+        self._known = listed_of(names, "names")
+        if not all(fold(name).text.strip() for name in self._known):
+            raise InputError("names holds one of invisible characters only")
         self._listed = name_pattern(self._known)
         self._presidio_version = presidio_version()
+        if isinstance(recognizers, str):
+            raise InputError("recognizers is not a list", hint='recognizers=["package.module:Class"]')
         self._recognizers, self._left_out = adopt(recognizers)
         compiled = [r for r in self._recognizers if is_pattern_recognizer(r)]
         others = [r for r in self._recognizers if not is_pattern_recognizer(r)]
@@ -207,8 +209,9 @@ class TextGuard:
         Raises:
             TimeoutError: a pattern ran longer than its limit.
             Refused: a rule, recogniser or finder failed or hangs; nothing is known of the text.
-            InputError: a heavy finder is on and an event loop runs in this thread.
+            InputError: not a text, or a heavy finder is on and an event loop runs in this thread.
         """
+        check_text(text)
         return resolve(hit for hit in self.candidates(text) if hit.entity not in skip)
 
     async def adetect(self, text: str, *, skip: Container[str] = ()) -> list[Hit]:
@@ -228,6 +231,7 @@ class TextGuard:
 
         A person found in one of them is found in all.
         """
+        check_texts(texts)
         if len(texts) < 2 or any("\x00" in text for text in texts):
             return [self.detect(text) for text in texts]
         found: list[list[Hit]] = [[] for _ in texts]
@@ -260,6 +264,15 @@ class TextGuard:
             pieces += (text[position : found.start], f"<{found.entity}>")
             position = found.end
         return "".join(pieces) + text[position:]
+
+    def warm_up(self) -> None:
+        """Load now what is else loaded with the first text that needs it (tables, plans, dictionaries): seconds.
+
+        For servers, before they take requests: a first text that waits for it could pass its time limit.
+        """
+        samples = [example for rule in self._engine.rules for example in rule.examples[:1]]
+        self._built_in("\n".join(samples))
+        self._built_in("联系人：张伟，电话13800138000。 Ada Lovelace of London said so.")
 
     def session(self, **settings: Any) -> Session:
         """Return a new session: reversible pseudonyms; ``settings`` as :class:`Session` takes them."""
@@ -319,14 +332,6 @@ class TextGuard:
             hits += self._engine.search_user(text)
         wanted = self.entities
         return [h for h in hits if h.score >= self.threshold and (wanted is None or h.entity in wanted)]
-
-
-def _locales(languages: Sequence[str], locales: Sequence[str] | None) -> tuple[str, ...]:
-    if locales is None:
-        return tuple(dict.fromkeys(country for language in languages for country in LOCALES.get(language, ())))
-    if isinstance(locales, str) or not all(_COUNTRY.match(country) for country in locales):
-        raise InputError("a locale is not a country of ISO 3166", hint='locales=("US", "DE")')
-    return tuple(dict.fromkeys(locales))
 
 
 def _patterns(recognizers: Iterable[Any]) -> list[CompiledPattern]:

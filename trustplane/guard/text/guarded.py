@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from trustplane.errors import InputError
+from trustplane.guard.text.arguments import check_text, check_texts
 from trustplane.guard.text.decide import Decision, Judgement, Pseudonymiser, apply, decide, strictest
 from trustplane.guard.text.guard import AGAIN, TextGuard, count_facts
 from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.names.cues import listed, name_pattern
-from trustplane.guard.text.policy import Direction, Policy
+from trustplane.guard.text.policy import Direction, Policy, check_direction
 from trustplane.guard.text.views import fold
 from trustplane.step import Ref, Step
 
@@ -26,6 +27,8 @@ LIMIT_SECONDS = 10.0
 """How long the user's judges may take over one text."""
 MAX_HUNG = 4
 """Threads that may hang at once; past it nothing more is started and every verdict is unknown."""
+_RULE_ID = re.compile(r"[A-Za-z0-9_./:@-]{1,128}\Z")
+"""What a judge's rule may be called: it stands in decisions, where no text of a judge belongs."""
 _CONTEXT = re.compile(r"[^\W\d_]+")
 
 
@@ -109,7 +112,13 @@ class Guarded:
         """Return a decision for each part of one document; a name found in one part is found in all.
 
         Judges are asked once, about all parts together; what they say is in each decision.
+
+        Raises:
+            InputError: not texts, a direction that is neither ``in`` nor ``out``, or a heavy finder in an event loop.
         """
+        check_texts(texts)
+        check_text(tenant, purpose, source, *contexts)
+        check_direction(direction)
         shown = [_prefix(context) for context in contexts] or [""] * len(texts)
         try:
             found, reason = self._find(texts, shown), ""
@@ -180,6 +189,8 @@ class Guarded:
                 said = self._bounded(work) if self._foreign else work()
                 outcome, score = said.outcome, float(getattr(said, "score", 0.0))
                 rules = _rules(said)
+                if not 0.0 <= score <= 1.0 or not all(_RULE_ID.match(rule) for rule in rules):
+                    outcome, score, rules = "unknown", 0.0, ()
             except Exception:  # noqa: BLE001 - whatever a judge raises, it could not judge
                 outcome, score, rules = "unknown", 0.0, ()
             if outcome == "clean":
@@ -213,8 +224,8 @@ class Guarded:
         except queue.Empty:
             self._hung.append(thread)
             raise TimeoutError from None
-        if not fine:
-            raise value
+        if not fine:  # an exit or an interrupt in there ends the judge, not the caller
+            raise value if isinstance(value, Exception) else RuntimeError(type(value).__name__)
         return value
 
     def _step(self, decisions: Sequence[Decision], policy: Policy) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -29,10 +30,12 @@ from trustplane.guard.text.policy_file import (
 )
 from trustplane.step import Ref
 
-__all__ = ["PRESETS", "Action", "Direction", "Policy"]
+__all__ = ["PRESETS", "Action", "Direction", "Policy", "check_direction"]
 
 Direction = Literal["in", "out"]
 """``out``: towards someone else (a prompt that leaves). ``in``: towards us (a reply, a tool's result)."""
+
+_DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 PRESETS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +51,18 @@ THRESHOLD = 0.4
 _FOLDER = Path(__file__).with_name("presets")
 _SCRYPT_N = 2**14
 """Cost of the slow hash of listed names and values (RFC 7914): about 50 ms a guess."""
+
+
+def check_direction(given: object) -> Direction:
+    """Return a direction, or say which there are.
+
+    Raises:
+        InputError: neither ``in`` nor ``out``.
+    """
+    for known in _DIRECTIONS:
+        if given == known:
+            return known
+    raise InputError("there is no such direction", hint="out (what leaves) or in (what comes back)")
 
 
 class Policy:
@@ -142,21 +157,39 @@ class Policy:
         """Return the policy with every action that redacts replaced by ``action``; the others stay."""
         return Policy(restyled(self._file, action), self._folder, self._sources)
 
-    def for_(self, tenant: str = "", purpose: str = "") -> Policy:
-        """Return the policy in force for a tenant and a purpose, without overlays of its own."""
+    def for_(self, tenant: str = "", purpose: str = "", *, strict: bool = False) -> Policy:
+        """Return the policy in force for a tenant and a purpose, without overlays of its own.
+
+        Raises:
+            InputError: ``strict``, and the name is not among those that the policy has tables for, if it has any.
+        """
+        if strict:
+            _check_known("tenant", tenant, self.tenants)
+            _check_known("purpose", purpose, self.purposes)
         return self._merged.get((tenant, purpose)) or self._merge(tenant, purpose)
 
     def action(self, hit: Hit, direction: Direction, kind: str = "personal") -> Action:
         """Return what the tables say about a finding of a rule of this ``kind`` (``personal`` or ``secret``).
 
         Allow lists and thresholds are not looked at here.
+
+        Raises:
+            InputError: the direction is neither ``in`` nor ``out``.
         """
+        check_direction(direction)
         rows: list[RuleActions | Defaults] = [*self._rows(hit, kind), self._file.defaults]
         for table in rows:
             found = table.out if direction == "out" else table.in_
             if found:
                 return found
         return "mask"
+
+    def actions(self, direction: Direction) -> frozenset[Action]:
+        """Return every action that a finding may meet in this direction, overlays not looked at."""
+        keys = ("", *self._file.rules)
+        return frozenset(
+            self.action(Hit(key, 0, 0, 0.0, key), direction, kind) for key in keys for kind in ("secret", "personal")
+        )
 
     def threshold(self, hit: Hit, kind: str = "personal") -> float:
         """Return the lowest score at which this finding counts, 0..1."""
@@ -271,6 +304,16 @@ class Policy:
             "purposes": {name: _tables(table) for name, table in file.purposes.items()},
             "tenants": {name: _tables(table) for name, table in file.tenants.items()},
         }
+
+
+def _check_known(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given and known and given not in known:
+        close = difflib.get_close_matches(given, known, 1, 0.6)
+        listed = ", ".join(sorted(known))[:200]
+        raise InputError(
+            f"the policy has tables for {what}s, none for this one",
+            hint=f"did you mean {close[0]}?" if close else f"it has: {listed}; an empty [{what}s.NAME] adds one",
+        )
 
 
 def _tables(table: PolicyFile | Overlay) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from trustplane.errors import InputError
+from trustplane.guard.text.arguments import check_text, check_texts
 from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.names.cues import listed, name_pattern
 from trustplane.guard.text.overlap import resolve
@@ -72,6 +73,7 @@ class Session:
         sealed: bool = False,
         limit: int = LIMIT,
     ) -> None:
+        check_text(tenant, session)
         self._guard = guard
         self._codes = Codes(key, tenant, session)
         self._shapes = frozenset(shapes)
@@ -106,10 +108,12 @@ class Session:
             TimeoutError: a pattern ran longer than its limit; nothing may be sent then.
             InputError: the session holds as many values as it may.
         """
+        check_text(text)
         return self.hide_many([text])[0]
 
     def hide_many(self, texts: Sequence[str]) -> list[str]:
         """Return the hidden texts; a name found in one of them is hidden in all of them."""
+        check_texts(texts)
         with self._lock:
             found = self._guard.detect_many(texts)
             return self.hide_hits(texts, found)
@@ -236,6 +240,7 @@ class Session:
         ``s`` or ``'s``. Emphasis, quotes and parentheses around it stay where they are. ``escape`` is applied
         to each value, for a text in another notation such as JSON.
         """
+        check_text(text)
         return self._pseudonyms.restore(text, escape)
 
     def stream(self, *, escape: Callable[[str], str] | None = None) -> Restorer:
@@ -273,6 +278,9 @@ class Session:
             self._by_value.clear()
             self._people.clear()
             self._people_pattern = None
+            self._seen_codes.clear()
+            self._seen_digits.clear()
+            self._digits_left = DIGITS_KEPT
 
     def values(self) -> dict[str, str]:
         """Return pseudonym → value, for a vault that seals them; handle it like the values themselves."""

@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator
 
 from trustplane.guard.text.pseudonym import Codes, Stream
@@ -202,9 +203,10 @@ def variants(entity: str, shown: str) -> set[str]:
 class StandIns:
     """Stand-in → value, found in a text where no letter or digit touches either end; case does not count."""
 
-    __slots__ = ("_lengths", "_sorted", "_starts", "_values")
+    __slots__ = ("_lengths", "_lock", "_sorted", "_starts", "_values")
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._starts: re.Pattern[str] | None = None
         self._values: dict[str, str] = {}
         self._sorted: list[str] = []
@@ -219,26 +221,33 @@ class StandIns:
     def add(self, shown: str, value: str) -> None:
         """Enter a stand-in of 4 to ``LONGEST`` characters."""
         key = shown.lower()
-        self._values[key] = value
-        bisect.insort(self._sorted, key)
-        if key[:3] not in self._lengths:
-            self._starts = None
-        lengths = self._lengths.setdefault(key[:3], [])
-        if len(key) not in lengths:
-            lengths.append(len(key))
-            lengths.sort(reverse=True)
+        with self._lock:
+            self._values[key] = value
+            bisect.insort(self._sorted, key)
+            if key[:3] not in self._lengths:
+                self._starts = None
+            lengths = self._lengths.setdefault(key[:3], [])
+            if len(key) not in lengths:
+                lengths.append(len(key))
+                lengths.sort(reverse=True)
 
     def clear(self) -> None:
         """Forget all."""
-        self._values.clear()
-        self._sorted.clear()
-        self._lengths.clear()
+        with self._lock:
+            self._values.clear()
+            self._sorted.clear()
+            self._lengths.clear()
+            self._starts = None
 
     def find(self, text: str, start: int = 0, *, final: bool = True, edges: bool = True) -> tuple[list[Place], int]:
         """Return the stand-ins from ``start`` on, in order, and up to where the text is decided.
 
         Without ``edges`` letters and digits may touch them.
         """
+        with self._lock:
+            return self._find(text, start, final=final, edges=edges)
+
+    def _find(self, text: str, start: int, *, final: bool, edges: bool) -> tuple[list[Place], int]:
         places: list[Place] = []
         if not self._values:
             return places, len(text)

@@ -73,11 +73,11 @@ def unseal(data: bytes, key: bytes) -> dict[str, str]:
         if len(nonce) != _NONCE_BYTES:
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        raise InputError("the map is not a vault") from None
+        raise InputError("the file is not a vault") from None
     try:
         values: dict[str, str] = json.loads(AESGCM(key).decrypt(nonce, sealed, _FORM))
     except InvalidTag:
-        raise VerificationError("the map does not open: another key, or it was changed", cause="seal") from None
+        raise VerificationError("the vault does not open: another key, or it was changed", cause="seal") from None
     return values
 
 

@@ -10,7 +10,7 @@ from trustplane.guard.text.encodings import SEGMENT_GATE, SPACED_GATE, segment_e
 from trustplane.guard.text.escapes import escape_edits, hidden_edits, quoted_printable_edits
 from trustplane.guard.text.fold import Folded, fold, fold_character, latin
 from trustplane.guard.text.lookalikes import lookalike_edits
-from trustplane.guard.text.spans import Edit, Spans, rewrite
+from trustplane.guard.text.spans import SEPARATOR, Edit, Spans, rewrite
 from trustplane.guard.text.spelled import (
     APART_GATE,
     SPELLED_GATE,
@@ -25,6 +25,8 @@ __all__ = ["DEPTH", "Folded", "View", "fold", "fold_character", "latin", "views"
 
 DEPTH = 2
 """How many encodings inside each other are taken off."""
+CUE = 64
+"""How far from a value a word that gives it away may stand for a rewriting of that word to count, in characters."""
 _SEGMENT, _SPACED, _SPELLED, _APART, _STOP, _QUOTED = range(6)
 _GATES = (SEGMENT_GATE, SPACED_GATE, SPELLED_GATE, APART_GATE, STOP_GATE, "[^=\\s]=\r?\n\\S|(?:=[0-9A-F]{2}){3}")
 
@@ -61,13 +63,17 @@ class View:
         return start, end
 
     def rewritten(self, start: int, end: int) -> bool:
-        """Return whether the non-empty span holds anything that this view, and not the one it came from, shows.
+        """Return whether the span, or a cue beside it, holds what this view, and not the one it came from, shows.
 
         A hit for which this is false was found in an earlier view, or is an artefact of the view's edge. The
         first view shows everything.
         """
         if not self._own:
             return True
+        low, high = max(0, start - CUE), min(len(self.text), end + CUE)
+        left, right = self.text.rfind(SEPARATOR, low, start), self.text.find(SEPARATOR, end, high)
+        start = low if left < 0 else left + len(SEPARATOR)
+        end = high if right < 0 else right
         for spans in self._spans[: self._own]:
             if spans.changed(start, end):
                 return True

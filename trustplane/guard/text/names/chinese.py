@@ -60,6 +60,8 @@ _NOT_A_PERSON = re.compile(rf"(?:{_TITLE}|[省市区县縣镇鎮村路街州]|�
 _BREAK = frozenset(
     ["v", "p", "c", "r", "u", "uj", "ul", "uz", "ud", "ug", "d", "m", "y", "e", "o", "x", "f", "vn", "t"]
 )
+_REMEMBERED = 512
+"""So many different clauses of a text are remembered while it is read, so that a repeated one is read once."""
 _USUAL = 5
 _ALSO_USUAL = frozenset(
     "磊轩梓浩宇怡欣萱雨琪鑫煜睿琳婷倩昊诗紫娅璐菲蕾晨國華強偉麗榮東軍傑鳳蘭龍輝雲慶寶貴義勝興業鴻銘娟潔靜飛"
@@ -111,16 +113,18 @@ class ChineseNames:
             return
         for found in _DOTTED.finditer(text):
             yield Hit("PERSON", found.start(), found.end(), 0.6)
+        places: list[Hit] = []
         people: list[Hit] = []
+        seen: dict[str, tuple[list[Hit], list[Hit]]] = {}
         for clause in _CLAUSE.finditer(text):
-            piece = clause.group()
-            if piece.isascii() or _GATE.search(piece) is None or _CONTEXT.search(piece) is None:
-                continue
-            known = segmenter()
-            segments = known.cut(piece, clause.start())
-            yield from _places(segments)
-            people += self._people(segments, known)
-            people += self._framed(piece, clause.start(), known)
+            piece, start = clause.group(), clause.start()
+            if (read_before := seen.get(piece)) is None:
+                if len(seen) >= _REMEMBERED:
+                    seen.clear()
+                read_before = seen[piece] = self._read(piece)
+            for group, hits in zip((places, people), read_before, strict=True):
+                group += [Hit(entity, start + a, start + b, score) for entity, a, b, score, _ in hits]
+        yield from places
         best: dict[tuple[int, int], float] = {}
         for hit in people:
             best[hit.start, hit.end] = max(hit.score, best.get((hit.start, hit.end), 0.0))
@@ -128,6 +132,14 @@ class ChineseNames:
         for (start, end), score in best.items():
             again = 0.15 if often[text[start:end]] > 1 else 0.0
             yield Hit("PERSON", start, end, min(round(score + again, 2), 0.9))
+
+    def _read(self, clause: str) -> tuple[list[Hit], list[Hit]]:
+        """Return the places and organisations and the people of a clause, offsets from its beginning."""
+        if clause.isascii() or _GATE.search(clause) is None or _CONTEXT.search(clause) is None:
+            return [], []
+        known = segmenter()
+        segments = known.cut(clause)
+        return list(_places(segments)), [*self._people(segments, known), *self._framed(clause, known)]
 
     def _people(self, segments: list[Segment], known: Segmenter) -> Iterator[Hit]:
         candidates = list(self._candidates(segments, known))
@@ -152,7 +164,7 @@ class ChineseNames:
             stop = segments[last - 1].start + len(segments[last - 1].word)
             yield Hit("PERSON", start, stop, max(round(score, 2), 0.05))
 
-    def _framed(self, clause: str, offset: int, known: Segmenter) -> Iterator[Hit]:
+    def _framed(self, clause: str, known: Segmenter) -> Iterator[Hit]:
         for found in _FRAMED.finditer(clause):
             written = found.group()
             given = written[2:] if written[:2] in COMPOUND else written[1:]
@@ -162,7 +174,7 @@ class ChineseNames:
                 and not ({written, written[:2]} & self._excluded or _NOT_A_PERSON.search(written))
                 and not _is_word(written[:2], known)
             ):
-                yield Hit("PERSON", offset + found.start(), offset + found.end(), 0.45)
+                yield Hit("PERSON", found.start(), found.end(), 0.45)
 
     def _candidates(self, segments: list[Segment], known: Segmenter) -> Iterator[tuple[int, int, float]]:
         """Yield first and last (exclusive) segment of what may be a name, and what it scores alone."""

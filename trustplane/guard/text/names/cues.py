@@ -19,6 +19,13 @@ _ZH_STRONG = re.compile(rf"(?:{_BEFORE_STRONG})[ 　]?(?:是|为|為)?[ 　]?[:�
 _ZH_WEAK = re.compile(rf"(?:{_BEFORE_WEAK})[ 　]?(?:是|为)?[:：]?[ 　]?({SURNAME}(?![{STOP}]){_GIVEN})")
 _AFTER = "先生|女士|小姐|医生|大夫|醫生|护士|老师|老師|教授|同学|主任|经理|经理|律师|师傅|博士|院长"
 _ZH_TITLE = re.compile(rf"({SURNAME}(?:(?![{STOP}])[㐀-䶿一-鿿]){{0,2}}?)(?={_AFTER})")
+_TOWARDS = "给|找|转给|转交|联系|通知|告诉|提醒|约|跟|和|与|让|派|由"
+_DO = (
+    "打电话|打个电话|打了电话|发邮件|发短信|发消息|发微信|回电|回复|通电话|联系|处理|跟进|负责|审批|签字|确认|开会|见面|汇报|"
+    "商量|沟通|预约|办理|转账|汇款|寄|说|谈|聊|一起|[，,。；;]?抄送"
+)
+_ZH_TOWARDS = re.compile(rf"(?:{_TOWARDS})({SURNAME}(?![{STOP}]){_GIVEN})(?={_DO})")
+_ZH_GREETED = re.compile(rf"(?:\A|[。！？，,；;\n “\"])({SURNAME}(?![{STOP}]){_GIVEN})(?=[，,]?(?:你好|您好))")
 _ZH_LATIN = re.compile(rf"(?:{_BEFORE_STRONG}|我是)[ 　]?[:：]?[ 　]?({WORD}(?:{GAP}{WORD}){{0,2}})")
 _ZH_NOT = (
     "高中|高血压|高热|高烧|高级|高管|程序|方便|方面|黄疸|黄金|白血病|白细胞|白领|金牌|金融|安全|安装|平台|成年|成都|成员|成为|"
@@ -32,7 +39,13 @@ _ZH_EXCLUDED = re.compile(rf"(?:{_ZH_NOT})")
 def _chinese(text: str) -> Iterator[Hit]:
     if text.isascii():
         return
-    for pattern, score in ((_ZH_STRONG, 0.8), (_ZH_WEAK, 0.55), (_ZH_TITLE, 0.6)):
+    for pattern, score in (
+        (_ZH_STRONG, 0.8),
+        (_ZH_WEAK, 0.55),
+        (_ZH_TITLE, 0.6),
+        (_ZH_TOWARDS, 0.6),
+        (_ZH_GREETED, 0.6),
+    ):
         for found in pattern.finditer(text):
             if not _ZH_EXCLUDED.match(text, found.start(1)):
                 yield Hit("PERSON", found.start(1), found.end(1), score)
@@ -41,8 +54,8 @@ def _chinese(text: str) -> Iterator[Hit]:
 
 
 NAME_RULES: dict[str, Rule] = {
-    "en": Rule("own/person_en", "2", ("PERSON",), english_cues, tuple(cue.gate for cue in CUES)),
-    "zh": Rule("own/person_zh", "2", ("PERSON",), _chinese),
+    "en": Rule("own/person_en", "3", ("PERSON",), english_cues, tuple(cue.gate for cue in CUES)),
+    "zh": Rule("own/person_zh", "3", ("PERSON",), _chinese),
 }
 """Rule of each language whose cues are known."""
 

@@ -73,6 +73,7 @@ CUES = tuple(
             rf"{_EDGE}[Mm][Yy]{GAP}(?:full{GAP})?[Nn][Aa][Mm][Ee]{GAP}(?:is|IS)[: ]?{GAP}?{_WHATEVER}",
             0.85,
         ),
+        (r"<[^<>\s@]{1,64}@", rf"{_EDGE}{_FULL}[\"”]?[ \t]{{0,3}}(?=<[^<>\s@]{{1,64}}@)", 0.8),
         (_KIND_OF_NAME, rf"{_EDGE}{_KIND_OF_NAME}(?:{GAP}(?:is|was))?[:?]?{GAP}{_NAME}", 0.75),
         (
             rf"(?:calls?|called|named){GAP}(?:(?:me|him|her){GAP})?{_LU}",

@@ -6,7 +6,20 @@ import functools
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["ANY", "ASCII", "DIGIT", "SPACE", "WORD", "Ranges", "char_class", "complement", "fold_case", "meet", "union"]
+__all__ = [
+    "ANY",
+    "ASCII",
+    "DIGIT",
+    "SPACE",
+    "WORD",
+    "Ranges",
+    "char_class",
+    "complement",
+    "fold_case",
+    "has_no_case",
+    "meet",
+    "union",
+]
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -81,10 +94,11 @@ def fold_case(ranges: Ranges) -> Ranges:
 def _is_uncased(low: int, high: int) -> bool:
     if any(first <= low and high <= last for first, last in _UNCASED):
         return True
-    return high - low < 64 and all(_has_no_case(chr(point)) for point in range(low, high + 1))
+    return high - low < 64 and all(has_no_case(chr(point)) for point in range(low, high + 1))
 
 
-def _has_no_case(character: str) -> bool:
+def has_no_case(character: str) -> bool:
+    """Return whether no other character equals this one when case is ignored, in any version of Unicode."""
     category = unicodedata.category(character)
     return (
         category[0] in "PZ" or category in {"Lo", "Nd", "No", "Sm", "Sc"}

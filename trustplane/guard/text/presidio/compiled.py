@@ -10,7 +10,7 @@ from trustplane.errors import InputError, Refused
 from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.presidio.charset import ANY, char_class, complement
 from trustplane.guard.text.presidio.duplicates import remove_duplicates
-from trustplane.guard.text.presidio.gates import Guards, encode, scanner
+from trustplane.guard.text.presidio.gates import Gates, encode, scanner
 from trustplane.guard.text.presidio.lookahead import take_out
 from trustplane.guard.text.presidio.patterns import validator
 from trustplane.guard.text.presidio.prefilter import Prefilter, prefilter
@@ -22,6 +22,8 @@ PATTERN_SECONDS = 2.0
 """Longest time one pattern may take on one text; past it detection fails, it never skips the pattern."""
 SHORT = 256
 """Characters of a run in which a pattern without repeats inside repeats needs no limit on its time."""
+DENSE = 64
+"""After so many runs with less than so many characters each, the next are searched as if they were one."""
 MEMORY_OF_CHECKS = 1024
 """Checks of equal matches that are remembered within one text."""
 DIFFERENCES: dict[str, str] = {
@@ -51,6 +53,7 @@ class CompiledPattern:
 
     def __init__(self, recognizer: Any, pattern: Any) -> None:
         import regex  # type: ignore[import-untyped]
+        from presidio_analyzer import PatternRecognizer
         from presidio_analyzer.predefined_recognizers import IbanRecognizer
 
         flags = int(recognizer.global_regex_flags)
@@ -62,6 +65,8 @@ class CompiledPattern:
         self.context = frozenset(word.lower() for word in recognizer.context or () if " " not in word)
         self._validate = validator(recognizer)
         self.unchecked = self._validate is None
+        own = getattr(recognizer.invalidate_result, "__func__", recognizer.invalidate_result)
+        self._invalidates = own is not PatternRecognizer.invalidate_result
         self._by_group = type(recognizer).analyze is IbanRecognizer.analyze
         try:
             regex.compile(pattern.regex, flags)
@@ -110,18 +115,28 @@ class CompiledPattern:
         for start, match in self._matches(text, data):
             if start > last:
                 return
-            yield from self._rated(start, match, known)
+            if self._by_group:
+                yield from self._by_groups(start, match)
+                continue
+            matched = match.group()
+            if (score := known.get(matched)) is None:
+                score = self._rate(matched)
+                if len(known) < MEMORY_OF_CHECKS:
+                    known[matched] = score
+            if score > 0:
+                yield Hit(self.entity, start, start + len(matched), score, self.rule)
 
     def _matches(self, text: str, data: bytes) -> Iterator[tuple[int, Any]]:
         """Yield start and match of ``finditer`` over the whole text, found run by run, without empty ones.
 
         Why none is missed and none is new. The gate matches every span that the pattern matches. So in a scan
-        for leftmost gate spans the start of the next match lies inside the next span: before it nothing starts.
+        for leftmost gate spans the start of each match lies inside one of them: between them nothing starts.
         From there all characters that a match or its look-aheads can go through are of the alphabet, so whatever
         starts in this run of alphabet characters is decided by the run and the character behind it (two, for a
         ``$`` before a final line end). Searching the run with the end set there gives the same matches in the
-        same order as a search of the whole text; look-behinds see the text before it. No match crosses the run's
-        end, so the next scan starts there.
+        same order as a search of the whole text; look-behinds see the text before it. No match and no gate span
+        crosses the run's end, so the next span that matters starts behind it. A stretch of several runs that ends
+        where a run ends may be searched in one go for the same reason.
         """
         ascii_text = len(text) == len(data)
         scan = self._scan_ascii if ascii_text else self._scan
@@ -130,48 +145,51 @@ class CompiledPattern:
                 if match.end() > match.start():
                     yield match.start(), match
             return
-        place, byte = 0, 0
-        while (span := scan.search(data, byte)) is not None:
+        search, stop, short, size = self._search.search, self._stop.search, self._short, len(text)
+        place = byte = runs = first = 0
+        spans = scan.finditer(data)
+        while (span := next(spans, None)) is not None:
             low, high = span.span()
-            place += low - byte if ascii_text else len(data[byte:low].decode())
+            if low < byte:
+                continue
+            start = place + (low - byte if ascii_text else len(data[byte:low].decode()))
             width = high - low if ascii_text else len(data[low:high].decode())
-            stop = self._stop.search(text, place + width)
-            end = stop.start() if stop else len(text)
-            yield from self._in_run(text, place, end)
-            if end >= len(text):
+            runs += 1
+            if runs % DENSE == 1:
+                first = start
+            elif runs % DENSE == 0 and start - first < DENSE * DENSE:  # runs stand close: one search for many
+                width = min(size - start, DENSE * DENSE)
+                high = low + (width if ascii_text else len(encode(text[start : start + width])))
+            behind = stop(text, start + width)
+            end = behind.start() if behind else size
+            if end - start <= short and self._behind is None:
+                found = search(text, start, end + 2)
+                while found is not None and (at := found.start()) < end:
+                    yield at, found
+                    found = search(text, found.end(), end + 2)
+            else:
+                yield from self._in_run(text, start, end)
+            if end >= size:
                 return
-            byte = high + (end - place - width if ascii_text else len(encode(text[place + width : end])))
-            place = end
+            place, byte = end, high + (end - start - width if ascii_text else len(encode(text[start + width : end])))
+            if byte - high > short:  # many spans may lie in a long run
+                spans = scan.finditer(data, byte)
 
     def _in_run(self, text: str, start: int, end: int) -> Iterator[tuple[int, Any]]:
+        """Search a run under a limit on the time, which costs more than the search of a short run itself."""
         shift = 0
         if self._behind is not None and start > self._behind:
             shift = start - self._behind
             text = text[shift : end + 2]
             start, end = self._behind, end - shift
-        last = min(len(text), end + 2)
-        if end - start <= self._short:  # a limit on the time costs more than the search itself
-            found = self._search.search(text, start, last)
-            while found is not None and found.start() < end:
-                yield found.start() + shift, found
-                found = self._search.search(text, found.end(), last)
-            return
-        for match in self._search.finditer(text, start, last, timeout=PATTERN_SECONDS):
+        for match in self._search.finditer(text, start, end + 2, timeout=PATTERN_SECONDS):
             if match.start() >= end:
                 return
             yield match.start() + shift, match
 
-    def _rated(self, start: int, match: Any, known: dict[str, float]) -> Iterator[Hit]:
-        if not self._by_group:
-            matched = match.group()
-            if (score := known.get(matched)) is None:
-                score = self._rate(matched)
-                if len(known) < MEMORY_OF_CHECKS:
-                    known[matched] = score
-            if score > 0:
-                yield Hit(self.entity, start, start + len(matched), score, self.rule)
-            return
-        for group in range(match.re.groups, 0, -1):  # the IBAN recogniser drops its last groups one by one
+    def _by_groups(self, start: int, match: Any) -> Iterator[Hit]:
+        """Rate a match as the IBAN recogniser does, which drops the last groups one by one."""
+        for group in range(match.re.groups, 0, -1):
             end = match.end(group) if match.end(group) > 0 else match.end()
             matched = match.string[match.start() : end]
             score = self._rate(matched, invalidate=False) if matched else 0.0
@@ -184,7 +202,7 @@ class CompiledPattern:
         try:
             valid = self._validate(matched) if self._validate else None
             score = self.score if valid is None else float(bool(valid))
-            return 0.0 if invalidate and self.recognizer.invalidate_result(matched) else score
+            return 0.0 if invalidate and self._invalidates and self.recognizer.invalidate_result(matched) else score
         except Exception:  # noqa: BLE001 - a check of the user's may raise anything, with content in its message
             raise Refused(f"a check of recogniser {self.recognizer.name!r} failed") from None
 
@@ -205,7 +223,10 @@ class Compiled:
         self.patterns: tuple[CompiledPattern, ...] = tuple(
             CompiledPattern(recognizer, pattern) for recognizer in self.recognizers for pattern in recognizer.patterns
         )
-        self._guards = tuple(Guards(pattern.gates[which] for pattern in self.patterns) for which in (0, 1))
+        self._gates = tuple(
+            Gates((pattern.gates[which] for pattern in self.patterns), sifted=range(len(self.patterns)))
+            for which in (0, 1)
+        )
 
     def __repr__(self) -> str:
         return f"Compiled({len(self.recognizers)} recognisers, {len(self.patterns)} patterns)"
@@ -221,12 +242,15 @@ class Compiled:
             Refused: a check of a recogniser failed, or RE2 ran out of memory.
         """
         data = encode(text)
-        guards = self._guards[len(data) == len(text)]
+        is_ascii = len(data) == len(text)
+        # What cannot reach the threshold would be dropped in the end, and drops nothing itself before: of two
+        # findings of one entity where one lies within the other, the one with the higher score stays.
         found = [
             hit
-            for number in guards.open(data)
-            if _wanted(self.patterns[number], entities)
-            for hit in self.patterns[number].find(text, data)
+            for number in self._gates[is_ascii].open(data, is_ascii)
+            if (pattern := self.patterns[number]).score >= score_threshold or not pattern.unchecked
+            if _wanted(pattern, entities)
+            for hit in pattern.find(text, data)
         ]
         return [hit for hit in remove_duplicates(found) if hit.score >= score_threshold]
 

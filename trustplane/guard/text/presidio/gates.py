@@ -1,17 +1,19 @@
-"""Gates: many RE2 patterns in one set, which says in one linear pass over a text which of them match."""
+"""Gates: many RE2 patterns behind a sieve, which tells in two linear passes which of them are worth trying."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from trustplane.errors import InputError, Refused
+from trustplane.guard.text.presidio.sieve import factor, lowered, shaped
 
-__all__ = ["MEMORY", "Gates", "Guards", "encode", "scanner"]
+__all__ = ["Gates", "encode", "scanner"]
 
-MEMORY = 64 << 20
+MEMORY = 32 << 20
 """Bytes that RE2 may use for a set and its automaton; past them the automaton is thrown away and built again."""
+_ONE = 1 << 20
+"""The same for one pattern; a pattern that is itself too large for it gets as much as a set."""
 
 
 def encode(text: str) -> bytes:
@@ -23,10 +25,19 @@ def encode(text: str) -> bytes:
 
 
 def scanner(pattern: str) -> Any:
-    """Return ``pattern`` compiled by RE2, for UTF-8 bytes."""
+    """Return ``pattern`` compiled by RE2, for UTF-8 bytes.
+
+    Raises:
+        InputError: RE2 cannot take it.
+    """
     import re2
 
-    return re2.compile(pattern, _options(MEMORY))
+    for memory in (_ONE, MEMORY):
+        try:
+            return re2.compile(pattern, _options(memory))
+        except re2.error:
+            continue
+    raise InputError("RE2 cannot take a gate of the rule set", hint="no look-around, no back-reference")
 
 
 def _options(memory: int) -> Any:
@@ -40,82 +51,113 @@ def _options(memory: int) -> Any:
 
 
 class Gates:
-    """A set of RE2 patterns; ``hits(data)`` gives the numbers of those that match somewhere in ``data``.
+    """Groups of RE2 patterns; a group is open on a text in which all of its patterns match, an empty one always.
+
+    First the sieve: a set of literals over the text in lower case and a few sets of shapes over its shape, each a
+    small automaton, name the gates that may match (one set of the gates themselves has so many states that building
+    them costs a hundred times the search). Then these gates are tried one by one.
+
+    ``sifted``: groups whose first gate is not tried, since what is behind them tries it anyway.
 
     Raises:
-        InputError: RE2 refuses a pattern, or all of them together need more than ``memory`` bytes.
+        InputError: RE2 refuses a pattern, or a set needs more than ``memory`` bytes.
     """
 
-    def __init__(self, patterns: Sequence[str], *, memory: int = MEMORY) -> None:
-        import re2
-
-        self._set = re2.Set.SearchSet(_options(memory))
-        for number, pattern in enumerate(patterns):
-            try:
-                self._set.Add(pattern)
-            except re2.error:
-                raise InputError(f"RE2 cannot take gate {number} of the rule set") from None
-        # The empty pattern matches every text: a run without it is one that RE2 gave up.
-        self._always = self._set.Add("")
-        try:
-            self._set.Compile()
-        except re2.error:
-            raise InputError(
-                f"the rule set of {len(patterns)} gates does not fit in {memory >> 20} MiB",
-                hint="give the guard fewer recognisers or shorter patterns",
-            ) from None
-        self.hits(b"")
+    def __init__(self, groups: Iterable[Sequence[str]], *, sifted: Container[int] = (), memory: int = MEMORY) -> None:
+        self._sifted = sifted
+        self._always: list[int] = []
+        numbers: dict[str, int] = {}
+        self._first: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for group, patterns in enumerate(groups):
+            gates = tuple(numbers.setdefault(pattern, len(numbers)) for pattern in patterns)
+            if gates:
+                self._first.setdefault(gates[0], []).append((group, gates))
+            else:
+                self._always.append(group)
+        self._gates = [scanner(pattern) for pattern in numbers]
+        factors = {number: factor(pattern) for pattern, number in numbers.items() if number in self._first}
+        self._exact = {number: True for number, found in factors.items() if found.exact}
+        self._tried = [number for number, found in factors.items() if not found.literals and not found.shape]
+        self._words = _Set({n: _alternatives(f.literals) for n, f in factors.items() if f.literals}, memory)
+        families: dict[tuple[bool, str], dict[int, str]] = {}
+        for number, found in factors.items():
+            if found.shape:
+                families.setdefault((found.digits, found.family), {})[number] = found.shape
+        self._plain = [_Set(shapes, memory) for (digits, _), shapes in families.items() if not digits]
+        self._digits = [_Set(shapes, memory) for (digits, _), shapes in families.items() if digits]
 
     def __repr__(self) -> str:
-        return f"Gates({self._always})"
+        return f"Gates({len(self)})"
 
     def __len__(self) -> int:
-        return int(self._always)
+        return len(self._gates)
 
-    def hits(self, data: bytes) -> set[int]:
-        """Return the numbers of the patterns that match in UTF-8 ``data``.
+    def open(self, data: bytes, is_ascii: bool) -> list[int]:
+        """Return the numbers of the groups that are open on UTF-8 ``data``, in order; of those that are to be
+        ``sifted`` alone, those that the sieve lets through.
 
         Raises:
             Refused: RE2 ran out of its memory budget, so that nothing is known of the text.
         """
-        found = set(self._set.Match(data) or ())
-        if self._always not in found:
-            raise Refused("the rule set needs more memory on this text than it may use")
+        found = list(self._always)
+        matched = dict(self._exact)
+        for number in self._sift(data, is_ascii):
+            for group, gates in self._first[number]:
+                if group in self._sifted:
+                    gates = gates[1:]
+                for gate in gates:
+                    if gate not in matched:
+                        matched[gate] = self._gates[gate].search(data) is not None
+                    if not matched[gate]:
+                        break
+                else:
+                    found.append(group)
+        return sorted(found)
+
+    def _sift(self, data: bytes, is_ascii: bool) -> list[int]:
+        """Return the numbers of the gates that may match."""
+        shape = shaped(data)
+        found = [*self._tried, *self._words.hits(lowered(data, is_ascii))]
+        for shapes in self._plain:
+            found += shapes.hits(shape)
+        if not is_ascii or b"0" in shape:
+            for shapes in self._digits:
+                found += shapes.hits(shape)
         return found
 
 
-class Guards:
-    """Groups of gates in one set; a group is open on a text in which all of its gates match, an empty one always."""
+def _alternatives(literals: Iterable[str]) -> str:
+    import re2
 
-    def __init__(self, groups: Iterable[Sequence[str]]) -> None:
-        self._patterns: list[str] = []
-        self._always: list[int] = []
-        self._first: dict[int, tuple[int, range]] = {}
-        for number, group in enumerate(groups):
-            start = len(self._patterns)
-            self._patterns += group
-            if group:
-                self._first[start] = (number, range(start + 1, len(self._patterns)))
-            else:
-                self._always.append(number)
+    return "|".join(re2.escape(literal.encode()).decode("latin-1") for literal in sorted(literals))
 
-    @functools.cached_property
-    def gates(self) -> Gates:
-        """The set, compiled when first needed."""
-        return Gates(self._patterns)
 
-    def open(self, data: bytes) -> list[int]:
-        """Return the numbers of the groups that are open on UTF-8 ``data``, in order.
+class _Set:
+    """A set of RE2 patterns over bytes."""
 
-        Raises:
-            Refused: RE2 ran out of its memory budget.
-        """
-        hits = self.gates.hits(data)
-        first = self._first
-        found = list(self._always)
-        for hit in hits:
-            if hit in first:
-                number, others = first[hit]
-                if all(other in hits for other in others):
-                    found.append(number)
-        return sorted(found)
+    def __init__(self, patterns: dict[int, str], memory: int) -> None:
+        import re2
+
+        options = _options(memory)
+        options.encoding = re2.Options.Encoding.LATIN1
+        self._set = re2.Set.SearchSet(options)
+        self._numbers = list(patterns)
+        try:
+            for pattern in patterns.values():
+                self._set.Add(pattern.encode("latin-1"))
+            # The empty pattern matches every text: a run without it is one that RE2 gave up.
+            self._set.Add(b"")
+            self._set.Compile()
+        except re2.error:
+            raise InputError(
+                f"the sieve of {len(patterns)} patterns does not fit in {memory >> 20} MiB",
+                hint="give the guard fewer recognisers or shorter patterns",
+            ) from None
+        self.hits(b"")
+
+    def hits(self, data: bytes) -> list[int]:
+        found = self._set.Match(data) or ()
+        last = len(self._numbers)
+        if last not in found:
+            raise Refused("the rule set needs more memory on this text than it may use")
+        return [self._numbers[i] for i in found if i != last]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,10 @@ _MOST_STUCK = 8
 """How many calls may hang at once; past them the guard refuses without calling."""
 
 
+_MOST_BESIDES = 1000
+"""A recogniser may give so many results more than the text has characters; one that gives more never ends."""
+
+
 class Outside:
     """Runs recognisers one after another in a thread of its own, so that one that hangs does not hang the caller.
 
@@ -24,7 +29,7 @@ class Outside:
     """
 
     def __init__(self, recognizers: Sequence[Any], seconds: float) -> None:
-        self._recognizers = tuple(recognizers)
+        self._recognizers = tuple((str(r.name), frozenset(r.supported_entities), r) for r in recognizers)
         self._seconds = seconds
         self._stuck: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -51,6 +56,7 @@ class Outside:
         thread.start()
         thread.join(self._seconds * len(self._recognizers))
         if thread.is_alive():
+            state.given_up = True
             with self._lock:
                 self._stuck.append(thread)
             raise Refused(f"recogniser {state.name!r} ran longer than its limit")
@@ -59,21 +65,30 @@ class Outside:
         return hits
 
     def _run(self, text: str, hits: list[Hit], state: _State) -> None:
-        for recognizer in self._recognizers:
-            state.name = str(recognizer.name)
+        for name, entities, recognizer in self._recognizers:
+            state.name = name
             try:
-                for result in recognizer.analyze(text, recognizer.supported_entities, None) or ():
-                    start, end, score = int(result.start), int(result.end), float(result.score)
+                for number, result in enumerate(
+                    recognizer.analyze(text, list(recognizer.supported_entities), None) or ()
+                ):
+                    start, end, score = operator.index(result.start), operator.index(result.end), float(result.score)
+                    if state.given_up:
+                        return
                     if not (0 <= start <= end <= len(text) and 0.0 <= score <= 1.0):
-                        state.failed = (
-                            f"recogniser {state.name!r} gave a place outside the text or a score outside 0..1"
-                        )
+                        state.failed = f"recogniser {name!r} gave a place outside the text or a score outside 0..1"
+                        return
+                    if result.entity_type not in entities:
+                        state.failed = f"recogniser {name!r} gave an entity that it does not declare"
+                        return
+                    if number > len(text) + _MOST_BESIDES:
+                        state.failed = f"recogniser {name!r} gave more results than the text has characters"
                         return
                     if start < end and score > 0:
-                        hits.append(Hit(str(result.entity_type), start, end, score, f"presidio/{state.name}"))
+                        hits.append(Hit(result.entity_type, start, end, score, f"presidio/{name}"))
             except BaseException as error:  # noqa: BLE001 - it may raise anything, with the text in its message
-                state.failed = f"recogniser {state.name!r} failed ({type(error).__name__})"
+                state.failed = f"recogniser {name!r} failed ({type(error).__name__})"
                 return
+        state.failed = ""
 
 
 class _State:
@@ -81,4 +96,5 @@ class _State:
 
     def __init__(self) -> None:
         self.name = ""
-        self.failed = ""
+        self.failed = "the recognisers did not finish"  # until they have
+        self.given_up = False

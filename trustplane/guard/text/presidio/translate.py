@@ -21,7 +21,7 @@ from trustplane.guard.text.presidio.charset import (
     union,
 )
 
-__all__ = ["FAR", "Translation", "UnableError"]
+__all__ = ["FAR", "Translation", "UnableError", "characters"]
 
 _CLASSES = {
     c.CATEGORY_DIGIT: DIGIT,
@@ -103,7 +103,7 @@ class Translation:
             if len(body) != 1 or body[0][0] not in (c.LITERAL, c.NOT_LITERAL, c.IN):
                 return ""
             inner, argument = body[0]
-            surely = meet(_characters(inner, argument, flags, surely=True), ASCII)
+            surely = meet(characters(inner, argument, flags, surely=True), ASCII)
             return f"(?:{'^' if direction < 0 else '$'}|{char_class(meet(complement(surely), ASCII)) or _NEVER})"
         finally:
             del self.alphabet[kept:]
@@ -114,7 +114,7 @@ class Translation:
 
     def _item(self, op: Any, argument: Any, flags: int, top: bool) -> str:
         if op in (c.LITERAL, c.NOT_LITERAL, c.ANY, c.IN):
-            return self._one(_characters(op, argument, flags))
+            return self._one(characters(op, argument, flags))
         if op is c.AT:
             return self._at(argument, flags) if self._ascii else ""
         if op in (c.ASSERT, c.ASSERT_NOT):
@@ -140,9 +140,10 @@ class Translation:
 
     def _one(self, ranges: Ranges) -> str:
         self.alphabet.append(ranges)
-        if self._ascii:
-            ranges = meet(ranges, ASCII)
-        return char_class(ranges) or _NEVER
+        return self._class(meet(ranges, ASCII) if self._ascii else ranges) or _NEVER
+
+    def _class(self, ranges: Ranges) -> str:
+        return char_class(ranges)
 
     def _at(self, where: Any, flags: int) -> str:
         if where in (c.AT_BEGINNING, c.AT_END) and flags & re.MULTILINE:
@@ -198,7 +199,7 @@ def _is_edge(item: Any) -> bool:
     return op in _ZERO_WIDTH
 
 
-def _characters(op: Any, argument: Any, flags: int, *, surely: bool = False) -> Ranges:
+def characters(op: Any, argument: Any, flags: int, *, surely: bool = False) -> Ranges:
     """Return the characters that an item may match, or those that it surely matches."""
     if op is c.ANY:
         return ANY if flags & re.DOTALL else complement(((10, 10),))

@@ -11,7 +11,7 @@ from typing import Any
 
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.rules.checks import is_luhn
-from trustplane.guard.text.rules.context import Words, seek
+from trustplane.guard.text.rules.context import Words, is_emphasis, seek
 
 __all__ = ["RULES", "network", "networks"]
 
@@ -148,7 +148,9 @@ def _stands_alone(text: str, start: int, end: int, *, alone: bool) -> bool:
         return False
     if before[-1:].isascii() and before[-1:].isalpha() and not _GLUED_WORD.search(before):
         return False
-    if after[:1].isascii() and (after[:1].isalpha() or after[:1] == "_"):
+    if after[:1].isascii() and after[:1].isalpha():
+        return False
+    if after[:1] == "_" and not is_emphasis(text, start, end):
         return False
     if alone and before[-1:] in (".", ",") and before[-2:-1].isdigit():
         return False
@@ -173,7 +175,7 @@ _CVV = re.compile(
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/credit_card",
-        "2",
+        "3",
         ("CREDIT_CARD",),
         _cards,
         gate=(r"[0-9](?:[^0-9A-Za-z]?[0-9]){11,}",),

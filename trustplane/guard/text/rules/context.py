@@ -11,7 +11,19 @@ import re2
 
 from trustplane.guard.text.hit import Hit
 
-__all__ = ["Words", "seek"]
+__all__ = ["EMPHASIS", "EMPHASIS_END", "Words", "is_emphasis", "seek"]
+
+EMPHASIS = r"(?:(?<=_)(?<!\w_)|(?<=__)(?<!\w__))"
+EMPHASIS_END = r"(?=__?(?!\w))"
+"""Places in a pattern right after the ``_`` or ``__`` that opens Markdown's emphasis, right before one that ends it."""
+_OPENED, _CLOSED = re.compile(r"(?:^|[^A-Za-z0-9_])__?\Z"), re.compile(r"__?(?![A-Za-z0-9_])")
+
+
+def is_emphasis(text: str, start: int, end: int) -> bool:
+    """Return whether Markdown's ``_`` or ``__`` stands on both sides of a value, and nothing that they would join."""
+    if text[start - 1 : start] != "_" or text[end : end + 1] != "_":
+        return False
+    return bool(_OPENED.search(text[max(0, start - 3) : start]) and _CLOSED.match(text, end))
 
 
 class Words:

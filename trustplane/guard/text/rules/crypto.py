@@ -19,7 +19,12 @@ _VERSIONS = {0x00, 0x05, 0x1E, 0x16, 0x30, 0x32, 0x41, 0x4C, 0x10, 0x6F, 0xC4}
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _MASK = (1 << 64) - 1
-_ROTATIONS = (0, 1, 62, 28, 27, 36, 44, 6, 55, 20, 3, 10, 43, 25, 39, 41, 45, 15, 21, 8, 18, 2, 61, 56, 14)
+_TURNS = (0, 1, 62, 28, 27, 36, 44, 6, 55, 20, 3, 10, 43, 25, 39, 41, 45, 15, 21, 8, 18, 2, 61, 56, 14)
+_MOVES = tuple(
+    (index, index % 5, _TURNS[index], 64 - _TURNS[index])
+    for index in sorted(range(25), key=lambda i: i // 5 + 5 * ((2 * (i % 5) + 3 * (i // 5)) % 5))
+)
+"""For each place after the steps rho and pi: the lane that comes there, its column, the turn to the left, the rest."""
 
 
 def _decode58(value: str, alphabet: str, size: int) -> bytes | None:
@@ -75,14 +80,15 @@ def _permute(lanes: list[int]) -> list[int]:
     """Return the state after Keccak-f[1600] (FIPS 202, section 3.3); lane ``x + 5 y`` is ``A[x, y]``."""
     for constant in _CONSTANTS:
         parity = [lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)]
-        moved = [0] * 25
-        for index, lane in enumerate(lanes):
-            x, y = index % 5, index // 5
-            following = parity[(x + 1) % 5]
-            lane ^= parity[x - 1] ^ (following << 1 & _MASK | following >> 63)
-            turn = _ROTATIONS[index]
-            moved[y + 5 * ((2 * x + 3 * y) % 5)] = (lane << turn | lane >> 64 - turn) & _MASK
-        lanes = [moved[i] ^ (~moved[i // 5 * 5 + (i + 1) % 5] & moved[i // 5 * 5 + (i + 2) % 5]) for i in range(25)]
+        mixed = [parity[x - 1] ^ (parity[x - 4] << 1 & _MASK | parity[x - 4] >> 63) for x in range(5)]
+        moved = []
+        for index, x, turn, back in _MOVES:
+            lane = lanes[index] ^ mixed[x]
+            moved.append((lane << turn | lane >> back) & _MASK)
+        lanes = []
+        for y in range(0, 25, 5):
+            a, b, c, d, e = moved[y : y + 5]
+            lanes += (a ^ ~b & c, b ^ ~c & d, c ^ ~d & e, d ^ ~e & a, e ^ ~a & b)
         lanes[0] ^= constant
     return lanes
 
@@ -123,6 +129,16 @@ def _base58(text: str) -> Iterator[Hit]:
             yield Hit("CRYPTO", found.start(), found.end(), 1.0)
 
 
+def _ethereum(text: str) -> Iterator[Hit]:
+    """An address that the text repeats is checked once."""
+    checked: dict[str, bool] = {}
+    for found in _ETHEREUM.finditer(text):
+        if found[0] not in checked:
+            checked[found[0]] = is_eip55(found[0])
+        if checked[found[0]]:
+            yield Hit("CRYPTO", found.start(), found.end(), 0.9)
+
+
 def _is_solana(value: str) -> bool:
     raw = _decode58(value, _BITCOIN, 33)
     return raw is not None and raw[0] == 0 and raw[1] != 0 and not value.isdigit() and not value.isalpha()
@@ -158,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         "own/crypto_ethereum",
         "1",
         ("CRYPTO",),
-        seek("CRYPTO", _ETHEREUM, 0.9, check=is_eip55),
+        _ethereum,
         gate=(alone("0[xX][0-9A-Fa-f]{40}"),),
         source="EIP-55",
         examples=("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xde709f2102306220921060314715629080e2fb77"),

@@ -43,7 +43,7 @@ _BORN_AFTER = re.compile(
 _AGE = re.compile(
     r"(?<![\w.])(?P<a>9\d|1[01]\d)(?:[ -]?years?[ -]old|[ -]?yrs?[ -]old|[ -]?year[ -]olds?"
     r"|[ -]?y\.?/?o\.?(?![A-Za-z]))"
-    r"|(?<![A-Za-z])(?:aged?|at the age of)(?: is|:)? ?(?P<b>9\d|1[01]\d)(?![\d%./-]|,\d)"
+    r"|(?<![A-Za-z])(?:aged?|at the age of)(?: is|:)? ?(?P<b>9\d|1[01]\d)(?![\d%/-]|[.,]\d)"
     r"|(?<!\d)(?P<c>9\d|1[01]\d) ?(?:周岁|岁)|(?:年龄|享年)[:：为是 ]{0,2}(?P<d>9\d|1[01]\d)(?!\d)",
     re.IGNORECASE | re.ASCII,
 )
@@ -86,7 +86,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/age_over_89",
-        "1",
+        "2",
         ("AGE_OVER_89",),
         _ages,
         gate=(r"(?i)(?:9[0-9]|1[01][0-9])(?:[ -]?y| ?周?岁)|(?:aged?|at the age of)(?: is|:)? ?[91]|(?:年龄|享年)",),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.rules.checks import is_luhn
-from trustplane.guard.text.rules.context import Words, seek
+from trustplane.guard.text.rules.context import EMPHASIS, EMPHASIS_END, Words, seek
 from trustplane.guard.text.rules.windows import alone
 
 __all__ = ["RULES"]
@@ -21,7 +21,7 @@ _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$%&'*
 _EDGES = ".!#$%&'*+/=?^`{|}~-"
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9\u00c0-\u052f](?:[A-Za-z0-9\u00c0-\u052f-]{0,61}[A-Za-z0-9\u00c0-\u052f])?\.){1,8}"
-    r"(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z\u00c0-\u052f]{2,24})(?![A-Za-z0-9])"
+    r"(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z\u00c0-\u052f]{2,24}[A-Za-z0-9\u00c0-\u052f]{0,38})(?![A-Za-z0-9])"
     r"|(?:[\w-]{1,30}\.){1,3}(?:中国|中國|公司|网络|網絡|政务|商城|网址|在线|香港|台灣|台湾|日本|한국|みんな)"
     r"|\[(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|IPv6:[0-9A-Fa-f:.]{2,45})\]"
 )
@@ -93,7 +93,8 @@ def _url_credentials(text: str) -> Iterator[Hit]:
 
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(
-    rf"(?<![\w.])(?<!\d-){_BYTE}(?:\[?\.\]?{_BYTE}){{3}}(?:/(?:3[0-2]|[12]?[0-9]))?(?![\w]|\.\d|-[a-z0-9])",
+    rf"(?:(?<![\w.])|{EMPHASIS})(?<!\d-){_BYTE}(?:\[?\.\]?{_BYTE}){{3}}(?:/(?:3[0-2]|[12]?[0-9]))?"
+    rf"(?:(?!\w|\.\d|-[a-z0-9])|{EMPHASIS_END})",
     re.ASCII | re.IGNORECASE,
 )
 _VERSION_BEFORE = re.compile(
@@ -152,7 +153,7 @@ def _is_imei(value: str) -> bool:
 _PAIR = re.compile(
     r"(?<![\w.+-])(?P<lat>[+-]?[0-8]?\d\.\d{3,15}|[+-]?90\.0{3,15})°?\s?[NSns]?\s?[,;/ ]\s?(?:lon"
     r"(?:gitude)?|lng|经度)?[:=\s]{0,3}"
-    r"(?P<lon>[+-]?(?:1[0-7]\d|\d{1,2})\.\d{3,15}|[+-]?180\.0{3,15})°?\s?[EWew]?(?![\w.])",
+    r"(?P<lon>[+-]?(?:1[0-7]\d|\d{1,2})\.\d{3,15}|[+-]?180\.0{3,15})°?\s?[EWew]?(?!\w|\.\d)",
     re.ASCII,
 )
 _DMS = re.compile(
@@ -172,7 +173,7 @@ _PLACE_WORDS = Words(
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/email",
-        "2",
+        "3",
         ("EMAIL_ADDRESS",),
         _emails,
         gate=("@",),
@@ -203,7 +204,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/ip",
-        "1",
+        "2",
         ("IP_ADDRESS",),
         _ip,
         gate=(r"[0-9]\]?\.\[?[0-9]{1,3}\]?\.", ":[0-9A-Fa-f:]*:"),
@@ -243,7 +244,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/coordinates",
-        "1",
+        "2",
         ("COORDINATES",),
         seek("COORDINATES", _PAIR, 0.3, words=_PLACE_WORDS, with_words=0.8, before=32, after=16),
         gate=(r"[0-9]\.[0-9]{3}[^.]*?[0-9]\.[0-9]{3}",),

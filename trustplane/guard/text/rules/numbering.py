@@ -19,7 +19,8 @@ class Plan(NamedTuple):
 
     ``valid``: matches a national number of any kind in full. ``prefix``: what may stand before it, with ``transform``
     as in ``phonenumbers``. ``formats``: (leading digits, pattern with a group for each block of digits).
-    ``lengths``: how many digits a number may have with what stands before it.
+    ``lengths``: how many digits a number may have with what stands before it. ``widths``: for each format the fewest
+    and the most digits of each block.
     """
 
     region: str
@@ -29,6 +30,7 @@ class Plan(NamedTuple):
     transform: str | None
     formats: tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]
     lengths: range
+    widths: tuple[tuple[tuple[int, int], ...], ...]
 
     def national(self, digits: str) -> tuple[str, bool] | None:
         """Return the national number in ``digits`` and whether it had a trunk prefix, None if there is none."""
@@ -49,6 +51,39 @@ class Plan(NamedTuple):
             if (leading is None or leading.match(national)) and (match := pattern.fullmatch(national)):
                 found.append(tuple(len(part) for part in match.groups()))
         return found
+
+    def may_group(self, sizes: tuple[int, ...]) -> bool:
+        """Return whether some number with at most one group or three digits before it may be grouped by ``sizes``."""
+        return _may_group(self.widths, sizes)
+
+
+@functools.lru_cache(maxsize=16384)
+def _may_group(widths: tuple[tuple[tuple[int, int], ...], ...], sizes: tuple[int, ...]) -> bool:
+    for groups in widths:
+        if len(sizes) - len(groups) not in (0, 1) or len(sizes) < 2:
+            continue
+        tail = sizes[-len(groups) :]
+        first = groups[0][1] if len(sizes) > len(groups) else groups[0][1] + 3
+        rest = zip(tail[1:], groups[1:], strict=True)
+        if groups[0][0] <= tail[0] <= first and all(low <= size <= high for size, (low, high) in rest):
+            return True
+    return False
+
+
+_GROUP = re.compile(r"\(((?:[^()]|\(\?:[^()]*\))*)\)")
+_ATOM = re.compile(r"(?:\\d|\[[^\]]*\]|\d)(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
+
+
+def _width(group: str) -> tuple[int, int]:
+    """Return how few and how many digits a group of a format takes; any number where it is no row of atoms."""
+    low = high = at = 0
+    for atom in _ATOM.finditer(group):
+        if atom.start() != at:
+            break
+        at = atom.end()
+        low += 0 if atom[3] else int(atom[1] or 1)
+        high += int(atom[2] or atom[1] or 1)
+    return (low, high) if at == len(group) else (0, 20)
 
 
 @functools.cache
@@ -76,6 +111,7 @@ def _compile(region: str, metadata: Any) -> Plan:
         region, metadata.country_code, re.compile("|".join(parts) or r"(?!)", re.ASCII),
         re.compile(prefix, re.ASCII) if prefix else None, metadata.national_prefix_transform_rule, formats,
         range(min(sizes, default=0) - (4 if metadata.national_prefix_transform_rule else 0), max(sizes, default=0) + 6),
+        tuple({tuple(_width(group) for group in _GROUP.findall(pattern.pattern)) for _, pattern in formats}),
     )  # fmt: skip
 
 

@@ -10,13 +10,17 @@ from typing import NamedTuple
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.rules.cards import network
 from trustplane.guard.text.rules.checks import is_luhn
-from trustplane.guard.text.rules.context import Words
+from trustplane.guard.text.rules.context import Words, is_emphasis
 from trustplane.guard.text.rules.numbering import Plan, country_code, international, plan
 
 __all__ = ["RULES", "together"]
 
 _DASH = "\\-\u2010-\u2015"
 _RUN = re.compile(rf"\d(?:(?:[ .\u00b7/{_DASH}]|[ ]?[()/{_DASH}][ ]?|\)[ {_DASH}]?\()?\d){{5,}}", re.ASCII)
+_GAP = rf"[.\u00b7]|[ \t\r\n]{{1,3}}|[ \t\r\n]{{0,3}}[()/{_DASH}][ \t\r\n]{{0,3}}|\)[ \t\r\n{_DASH}]{{0,3}}\("
+_WIDE_RUN = re.compile(rf"\d(?:(?:{_GAP})?\d){{5,}}", re.ASCII)
+_WIDE = re.compile(r"[\t\r\n]|[ ]{2}")
+"""What lies between digits where somebody aligned or broke a number: more than the one blank of other numbers."""
 _BLOCK = re.compile(r"\d+", re.ASCII)
 _EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:ext(?:ension|n)?\.?|extn|;ext=|x|#|int\.?|доб\.?|durchwahl|anexo|ramal|转|分机号?|內線|内線)"
@@ -46,21 +50,26 @@ _SAID_CLOSE = re.compile(
     r"|il)?|cell(?:phone)?"
     r"|landline|hotline|desk|office|whatsapp|dial|ring|call|text|sms)(?![A-Za-z])|电话|手机号?码?|座机|传真|联系方式|热线|電話"
     r"|致电|拨打|тел|телефон)"
-    r"(?: (?:me|us|him|her|someone|them|on|at|is|no|number|num|nr|back))*(?: ?(?:号码|是|为))?[\s.:#：=]{0,4}\Z",
+    r"(?:[ _-](?:me|us|him|her|someone|them|on|at|is|no|number|num|nr|back))*(?: ?(?:号码|是|为))?[\s.:#：=_*]{0,5}\Z",
     re.IGNORECASE,
 )
 _SAID_AFTER = re.compile(r"\s{0,2}\(?(?:fax|mobile|office|cell|home|work|desk|tel|phone)(?![A-Za-z])", re.IGNORECASE)
-_GATE = rf"[0-9](?:[ .·/()+\-{_DASH[2:]}]{{0,3}}[0-9]){{5,}}"
+_GATE = rf"[0-9](?:[ \t\r\n.·/()+\-{_DASH[2:]}]{{0,7}}[0-9]){{5,}}"
 
 
 _EXTENDS = frozenset(" ,;eExX#iIдДdDaArR转分內内")
 """What an extension may begin with."""
+_LONGEST = 40
+"""A run of more groups of digits is a list or a table of other numbers."""
 _SURE = 0.7
 """A score that no further region needs to be asked for."""
 
 
 class _Candidate(NamedTuple):
-    """A run of digit groups: where each stands, all digits, the lengths, whether a ``+`` stands before them."""
+    """A run of digit groups: where each stands, all digits, the lengths, whether a ``+`` stands before them.
+
+    ``wide``: more than one blank, a tab or a line's end lies between two groups; ``broken``: a line's end.
+    """
 
     text: str
     start: int
@@ -68,6 +77,8 @@ class _Candidate(NamedTuple):
     digits: str
     sizes: tuple[int, ...]
     plus: bool
+    wide: bool = False
+    broken: bool = False
 
     @property
     def end(self) -> int:
@@ -85,7 +96,8 @@ class _Candidate(NamedTuple):
         elif self.text[start - 1] == "(":
             start -= 1
         digits = self.digits[offset : offset + sum(sizes)]
-        return _Candidate(self.text, start, self.blocks[first:last], digits, sizes, self.plus and first == 0)
+        plus = self.plus and first == 0
+        return _Candidate(self.text, start, self.blocks[first:last], digits, sizes, plus, self.wide, self.broken)
 
 
 _Judge = Callable[[_Candidate, bool], float]
@@ -93,7 +105,16 @@ _Judge = Callable[[_Candidate, bool], float]
 
 
 def _candidates(text: str) -> Iterator[_Candidate]:
-    for found in _RUN.finditer(text):
+    yield from _runs(text, _RUN)
+    if _WIDE.search(text):
+        yield from _runs(text, _WIDE_RUN)
+
+
+def _runs(text: str, pattern: re.Pattern[str]) -> Iterator[_Candidate]:
+    for found in pattern.finditer(text):
+        wide = pattern is _WIDE_RUN
+        if wide and not _WIDE.search(found[0]):
+            continue
         start = found.start()
         if text[start - 1 : start] == "(":
             start -= 1
@@ -112,13 +133,18 @@ def _candidates(text: str) -> Iterator[_Candidate]:
         blocks = tuple((a, b) for a, b in spans if not (optional and text[a - 1 : b + 1] == "(0)"))
         digits = "".join(text[a:b] for a, b in blocks)
         if digits and (plus or len(digits) < 14 or not (is_luhn(digits) and network(digits))):
-            yield _Candidate(text, start, blocks, digits, tuple(b - a for a, b in blocks), plus)
+            broken = wide and "\n" in found[0]
+            yield _Candidate(text, start, blocks, digits, tuple(b - a for a, b in blocks), plus, wide, broken)
 
 
 def _is_other(text: str, start: int, end: int, run: str) -> bool:
     """Return whether the run is part of a word, an amount, a date, an address of a machine or a fraction."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if before and ((before[-1].isascii() and before[-1].isalnum()) or before[-1] in "_$€£¥#@&=%"):
+    if before[-1:] == "_" and is_emphasis(text, start, end):
+        before = after = ""
+    if before and ((before[-1].isascii() and before[-1].isalnum()) or before[-1] in "_$€£¥@&%"):
+        return True
+    if before[-1:] in ("#", "=") and not _SAID_CLOSE.search(text[max(0, start - 40) : start]):
         return True
     if before and before[-1] in "-./,:" and (len(before) < 2 or before[0].isalnum()):
         return True
@@ -157,6 +183,8 @@ def _search(*judges: _Judge) -> Callable[[str], Iterator[Hit]]:
     def search(text: str) -> Iterator[Hit]:
         for candidate in _candidates(text):
             count = len(candidate.blocks)
+            if candidate.wide and not _is_marked(candidate):
+                continue
             if len(candidate.digits) <= 20 and (value := score(candidate, True)):
                 yield Hit("PHONE_NUMBER", candidate.start, candidate.end, value)
                 continue
@@ -166,15 +194,25 @@ def _search(*judges: _Judge) -> Callable[[str], Iterator[Hit]]:
     return search
 
 
+def _is_marked(candidate: _Candidate) -> bool:
+    """Return whether a sign, a bracket or a word says that groups far from each other are a phone number."""
+    text, end = candidate.text, candidate.blocks[-1][1]
+    return candidate.plus or "(" in text[candidate.start : end] or _SAID.near(text, candidate.start, end)
+
+
 def _within(candidate: _Candidate, score: _Judge) -> Iterator[Hit]:
-    """Give the parts of a run that are phone numbers; each has a sign, a bracket, a zero or a word that says so."""
+    """Give the parts of a run that are phone numbers; each has a sign, a bracket, a zero or a word that says so.
+
+    In a run of more than ``_LONGEST`` groups it must be a sign or a bracket.
+    """
     text, count = candidate.text, len(candidate.blocks)
-    said = _SAID.near(text, candidate.start, candidate.blocks[-1][1])
+    longest = count > _LONGEST
+    said = not longest and _SAID.near(text, candidate.start, candidate.blocks[-1][1])
     first = offset = 0
     while first < count:
         begin = candidate.blocks[first][0]
         taken = 0
-        if said or text[begin] == "0" or text[begin - 1 : begin] in ("(", "+"):
+        if said or (text[begin] == "0" and not longest) or text[begin - 1 : begin] in ("(", "+"):
             for part in _parts(candidate, first, offset):
                 if value := score(part, False):
                     yield Hit("PHONE_NUMBER", part.start, part.end, value)
@@ -196,11 +234,14 @@ def _international(candidate: _Candidate, whole: bool) -> float:
     if code is None or not 7 <= len(digits) - exit_code <= 17:
         return 0.0
     rest = digits[exit_code + len(code) :]
-    if any(p.national(rest) for p in international(code)):
+    plans = [p for p in international(code) if p.national(rest)]
+    if candidate.broken:
+        plans = [p for p in plans if any(_ends_with(candidate.sizes, blocks) for blocks in p.blocks(rest))]
+    if plans:
         if not whole and candidate.blocks[-1][1] < len(candidate.text) and len(candidate.blocks) < 2:
             return 0.0
         return 0.8 if candidate.plus or len(candidate.blocks) > 1 else 0.5
-    if not (whole and candidate.plus and len(rest) >= 5):
+    if not (whole and candidate.plus and len(rest) >= 5) or candidate.wide:
         return 0.0
     return 0.6 if _SAID.near(candidate.text, candidate.start, candidate.end, 24, 12) else 0.4
 
@@ -208,6 +249,8 @@ def _international(candidate: _Candidate, whole: bool) -> float:
 def _national(region: str) -> _Judge:
     def judge(candidate: _Candidate, whole: bool) -> float:
         if candidate.plus:
+            return 0.0
+        if not whole and not plan(region).may_group(candidate.sizes):
             return 0.0
         found = plan(region).national(candidate.digits)
         if found is None or len(found[0]) < 5:
@@ -220,6 +263,8 @@ def _national(region: str) -> _Judge:
 def _judge(numbers: Plan, candidate: _Candidate, national: str, *, trunk: bool, whole: bool) -> float:
     sizes = candidate.sizes
     usual = len(sizes) > 1 and any(_ends_with(sizes, blocks) for blocks in numbers.blocks(national))
+    if not usual and (candidate.broken or not whole):
+        return 0.0
     if usual and (trunk or len(national) >= 9 or len(sizes) > 2):
         score = 0.7
     elif usual or (trunk and len(national) >= 8 - (len(sizes) > 1)):
@@ -231,7 +276,7 @@ def _judge(numbers: Plan, candidate: _Candidate, national: str, *, trunk: bool, 
     said = False
     if score < 0.7 or not whole:
         said = _SAID.near(candidate.text, candidate.start, candidate.end)
-    if not whole and not (usual and (said or trunk or candidate.text[candidate.start] == "(")):
+    if not whole and not (said or trunk or candidate.text[candidate.start] == "("):
         return 0.0
     return 0.85 if said else score
 
@@ -252,7 +297,7 @@ def _ends_with(sizes: tuple[int, ...], blocks: tuple[int, ...]) -> bool:
 
 def _said(candidate: _Candidate, whole: bool) -> float:
     """Take any 7 to 15 digits, short and unassigned numbers too, where a word stands right beside them."""
-    if not whole or not 6 <= len(candidate.digits) <= 15:
+    if not whole or candidate.broken or not 6 <= len(candidate.digits) <= 15:
         return 0.0
     before = candidate.text[max(0, candidate.start - 40) : candidate.start]
     if _SAID_CLOSE.search(before) or (len(candidate.blocks) > 1 and _SAID_AFTER.match(candidate.text, candidate.end)):
@@ -261,8 +306,9 @@ def _said(candidate: _Candidate, whole: bool) -> float:
     return 0.5 if extended else 0.0
 
 
+_CN_GAP = rf"(?:[{_DASH}]|[ \t]{{1,3}})?"
 _CN_MOBILE = re.compile(
-    rf"(?<![\d+A-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[ {_DASH}]?\d{{4}}[ {_DASH}]?\d{{4}}(?!\d|[.]\d)", re.ASCII
+    rf"(?<![\d+A-Za-z.])(?:\+?86[- ]?)?1[3-9]\d{_CN_GAP}\d{{4}}{_CN_GAP}\d{{4}}(?!\d|[.]\d)", re.ASCII
 )
 
 
@@ -285,7 +331,7 @@ _EXAMPLES = _examples()
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/cn_mobile",
-        "2",
+        "3",
         ("PHONE_NUMBER",),
         _cn_mobile,
         gate=(r"1[3-9][0-9]",),
@@ -294,7 +340,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/phone_international",
-        "2",
+        "3",
         ("PHONE_NUMBER",),
         _search(_international),
         gate=(_GATE,),
@@ -304,7 +350,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/phone_said",
-        "1",
+        "2",
         ("PHONE_NUMBER",),
         _search(_said),
         gate=(_GATE,),
@@ -315,7 +361,7 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(
             f"own/phone_{region.lower()}",
-            "1",
+            "2",
             ("PHONE_NUMBER",),
             _search(_national(region)),
             gate=(_GATE,),
@@ -335,7 +381,7 @@ def together(regions: Collection[str]) -> tuple[Rule, ...]:
     known = tuple(region for region in _EXAMPLES if region in regions)
     merged = Rule(
         "own/phone",
-        "1",
+        "2",
         ("PHONE_NUMBER",),
         _search(_international, *map(_national, known), _said),
         gate=(_GATE,),

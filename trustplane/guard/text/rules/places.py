@@ -26,7 +26,7 @@ _TAIL = (
     rf"(?:[.,]?\s{{1,4}}(?:{_WORD},?\s{{1,2}}){{0,4}}(?:{_STATE},?\s{{1,2}}\d{{5}}(?:-\d{{4}})?"
     rf"|{_POSTCODE})(?![A-Za-z0-9]))?"
 )
-_HOUSE = r"(?<![\w.,:/$€£-])\d{1,5}[A-Za-z]?(?:[-/]\d{1,4})?"
+_HOUSE = r"(?<![A-Za-z0-9\u00c0-\u024f.,:/$€£-])\d{1,5}[A-Za-z]?(?:[-/]\d{1,4})?"
 _STREET = re.compile(
     rf"(?:(?i:flat|apt|apartment|suite|unit|room) [A-Za-z0-9-]{{1,5}},? )?{_HOUSE},? (?:(?:[NSEW]"
     rf"|North|South|East|West)\.? )?(?:{_WORD} |\d{{1,3}}(?:st|nd|rd|th) ){{1,4}}"
@@ -42,16 +42,16 @@ _NOT_NAMES = re.compile(
 _OTHER = re.compile(
     r"(?<![A-Za-z\u00c0-\u024f])(?:[A-ZÄÖÜ][a-zäöüß]{1,24}[ -]?){0,2}[A-ZÄÖÜ]?[a-zäöüß]{0,24}"
     r"(?:[Ss]traße|[Ss]trasse|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|[Gg]asse|straat|laan)"
-    r" \d{1,4} ?[a-z]?(?![A-Za-z0-9.])(?:,? (?:D-|A-|CH-)?\d{4,5} [A-ZÄÖÜ][a-zäöüß]{2,24})?"
+    r" \d{1,4} ?[a-z]?(?![A-Za-z0-9]|\.\d)(?:,? (?:D-|A-|CH-)?\d{4,5} [A-ZÄÖÜ][a-zäöüß]{2,24})?"
     rf"|{_HOUSE}(?: ?bis| ?ter)?,? (?:rue|avenue|boulevard|place|chemin|allée|quai|impasse|route|Rue"
     rf"|Avenue|Boulevard|Place|Chemin|Allée|Quai)"
     r" (?:(?:de|du|des|la|le|les|d'|l')[ ]?){0,3}(?:[A-ZÀ-Ý][\w'’-]{1,24} ?){1,4}(?:,? \d{5} [A-ZÀ-Ý][\w-]{2,24})?"
     r"|(?<![A-Za-z])(?:Calle|Avenida|Avda\.|Plaza|Paseo|Via|Viale|Piazza|Corso|Rua|Travessa|Largo"
     r"|ul\.|ulica|utca) (?:(?:de|del|la|las|los|da|do|dei|della) ){0,2}"
-    r"(?:[A-ZÀ-Ý][\w'’.-]{1,24} ?){1,4},? ?(?:n[º°.] ?)?\d{1,4}[A-Za-z]?(?!\w)"
+    r"(?:[A-ZÀ-Ý][\w'’.-]{1,24} ?){1,4},? ?(?:n[º°.] ?)?\d{1,4}[A-Za-z]?(?![A-Za-z0-9\u00c0-\u024f])"
 )
 _BOX = re.compile(r"(?<![A-Za-z])(?:P\.? ?O\.?|Post Office) ?Box\s{0,2}#?\d{1,6}" + _TAIL, re.IGNORECASE)
-_ZIP = re.compile(rf"(?<![A-Za-z])(?:{_WORD},? ){{0,3}}{_STATE},? \d{{5}}(?:-\d{{4}})?(?![\w-])")
+_ZIP = re.compile(rf"(?<![A-Za-z])(?:{_WORD},? ){{0,3}}{_STATE},? \d{{5}}(?:-\d{{4}})?(?![A-Za-z0-9-])")
 _ZIP_SAID = re.compile(
     r"(?<![A-Za-z])(?:zip(?: ?code)?|postcode|postal code|plz|邮编|邮政编码)[\s:=：]{0,3}(?:is |为|是)?"
     r"(?P<value>\d{4,6}(?:-\d{3,4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d)"
@@ -83,7 +83,7 @@ def _addresses(text: str) -> Iterator[Hit]:
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/address",
-        "1",
+        "2",
         ("ADDRESS",),
         _addresses,
         gate=(

@@ -30,6 +30,9 @@ _SEPARATOR = re.compile(
 _QUOTED = re.compile(r"([\"'`])((?:(?!\1)[^\n\\\x00]|\\.){1,256}+)\1")
 _ESCAPED = re.compile(r"(\\[\"'])([^\"'\\\n\x00]{1,256}+)\1")
 _BARE = re.compile(r"[^\s\"'`<>\x00，。；、）】]{4,256}+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_FOREIGN = re.compile(r"[\u2000-\u2bff\u2e80-\ud7ff\ue000-\U0010ffff]")
+"""What ends a bare password: CJK, signs and emoji; letters of the other scripts may be a part of it."""
 _NO_SECRET = re.compile(
     r"(?i)(?:type|url|uri|name|count|counts|length|len|limit|expir\w*|expiry|endpoint|file|path|hash|hint|policy|field|label|min|max|ttl|at|version"
     r"|id|ids|size|used|usage|budget|window|regex|pattern|format|algorithm|alg|provider|ref|reset|manager|store|class|input|prompt|strength|rules?|arn|date|age)\Z"
@@ -39,15 +42,16 @@ _CODE = re.compile(r"[A-Za-z_)](?:\(|\[|->|::)|&&|\|\||=>|[=!]=|\\[dwsb]|\bnew\b
 _PATH = re.compile(r"(?:[a-z]+://|\.{0,2}/)[^:@]*\Z|[A-Za-z]:\\")
 _HEADER = re.compile(r"(?i)(?<![A-Za-z])(Basic|Bearer)[ ]{1,2}([A-Za-z0-9+/=._~-]{8,2000}+)")
 _SQL = re.compile(
-    r"(?i)\b(?:identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by|with\s{1,4}password|password)\s{1,4}"
+    r"(?i)(?<![A-Za-z0-9_])(?:identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by|with\s{1,4}password|password)\s{1,4}"
     r"(?:password\s{1,2})?'((?:[^'\n]|''){1,128}+)'"
 )
 _COMMAND = re.compile(
-    r"(?:(?<![\w-])(?:curl|wget|http)\b[^\n|;]{0,200}?\s(?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:([^\s\"'`]{3,128}+)"
-    r"|(?<![\w-])sshpass\s{1,2}-p\s{0,2}[\"']?([^\s\"'`]{3,128}+)"
-    r"|(?<![\w-])(?:mysql|mysqldump|mysqladmin)\b[^\n|;]{0,120}?\s-p([^\s\"'`-][^\s\"'`]{2,64}+)"
-    r"|\bmachine\s{1,4}\S{1,128}\s{1,4}login\s{1,4}\S{1,64}\s{1,4}password\s{1,4}(\S{3,128}+)"
-    r"|(?<![\w-])redis-cli\b[^\n|;]{0,120}?\s-a\s{1,2}[\"']?([^\s\"'`]{3,128}+))"
+    r"(?:(?<![A-Za-z0-9_-])(?:curl|wget|http)\b[^\n|;]{0,200}?\s(?:-u|--user)[ =]?[\"']?"
+    r"[\w.@-]{1,64}:([^\s\"'`]{3,128}+)"
+    r"|(?<![A-Za-z0-9_-])sshpass\s{1,2}-p\s{0,2}[\"']?([^\s\"'`]{3,128}+)"
+    r"|(?<![A-Za-z0-9_-])(?:mysql|mysqldump|mysqladmin)\b[^\n|;]{0,120}?\s-p([^\s\"'`-][^\s\"'`]{2,64}+)"
+    r"|(?<![A-Za-z0-9_-])machine\s{1,4}\S{1,128}\s{1,4}login\s{1,4}\S{1,64}\s{1,4}password\s{1,4}(\S{3,128}+)"
+    r"|(?<![A-Za-z0-9_-])redis-cli\b[^\n|;]{0,120}?\s-a\s{1,2}[\"']?([^\s\"'`]{3,128}+))"
 )
 _SECRET_BITS = 3.0
 """Least entropy in bits a character of a value behind a key that promises randomness."""
@@ -73,10 +77,11 @@ def _assigned(text: str) -> Iterator[Hit]:
         if found is None:
             continue
         start, end = found.span(2) if quoted else found.span()
-        if not quoted:
-            end = start + len(_trim(text[start:end]))
-        value = text[start : min(end, start + _JUDGED)]
         is_password = key[1] is not None
+        if not quoted:
+            other = (_FOREIGN if is_password else _NOT_ASCII).search(text, start + 1, end)
+            end = start + len(_trim(text[start : other.start() if other else end]))
+        value = text[start : min(end, start + _JUDGED)]
         judge = _is_password if is_password else _is_secret
         if judge(value, quoted is not None, separator["word"] is not None):
             done = end
@@ -123,7 +128,7 @@ def _is_secret(value: str, _quoted: bool, prose: bool) -> bool:
 
 def _headers(text: str) -> Iterator[Hit]:
     for found in _HEADER.finditer(text):
-        value = found[2]
+        value = found[2].rstrip(".")
         if found[1].lower() == "basic":
             try:
                 user, colon, password = (
@@ -132,9 +137,9 @@ def _headers(text: str) -> Iterator[Hit]:
             except (binascii.Error, ValueError):
                 continue
             if colon and password and user.isprintable() and password.isprintable() and not is_placeholder(password):
-                yield Hit("PASSWORD", found.start(2), found.end(2), 0.9)
+                yield Hit("PASSWORD", found.start(2), found.start(2) + len(value), 0.9)
         elif len(value) >= 16 and is_mixed(value) and not is_placeholder(value) and entropy(value) >= _SECRET_BITS:
-            yield Hit("SECRET", found.start(2), found.end(2), 0.85)
+            yield Hit("SECRET", found.start(2), found.start(2) + len(value), 0.85)
 
 
 def _statements(text: str) -> Iterator[Hit]:
@@ -149,7 +154,7 @@ def _statements(text: str) -> Iterator[Hit]:
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/secret/assigned",
-        "1",
+        "2",
         ("PASSWORD", "SECRET"),
         _assigned,
         gate=(rf"(?i)(?:{_WORDY}|{_RANDOM})",),
@@ -160,7 +165,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/secret/authorization",
-        "1",
+        "2",
         ("PASSWORD", "SECRET"),
         _headers,
         gate=(r"(?i)(?:basic|bearer) {1,2}[A-Za-z0-9+/=._~-]{8}",),
@@ -171,7 +176,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/secret/statement",
-        "1",
+        "2",
         ("PASSWORD",),
         _statements,
         gate=(

@@ -22,9 +22,11 @@ SCORE, LIKELY, WEAK = 0.95, 0.85, 0.6
 _SHORT_PREFIX = 4
 """A prefix shorter than this also occurs inside base64, whose characters then may not stand beside the token."""
 _LEFT = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-_LEFT_STRICT = r"(?<![A-Za-z0-9+/])"
 _RIGHT = r"(?![A-Za-z0-9])"
 _RIGHT_STRICT = r"(?![A-Za-z0-9+/_-])"
+_BASE64, _BASE64_LEFT = re.compile(r"[A-Za-z0-9+/_-]+"), re.compile(r"[A-Za-z0-9+/]+\Z")
+_JOINED = 24
+"""So many characters of base64 beside a token, joined to it by ``+``, ``/``, ``_`` or ``-``, are no path or sign."""
 _BETWEEN = (
     r"[A-Za-z0-9_.-]{0,16}+[\"'`\])]{0,2}+[ \t]{0,4}+"
     r"(?:(?:=>|:=|==|[:=>,：]|is\b|为|是)[ \t]{0,4}+|(?<=[ \t])|(?<=[\"']))"
@@ -73,14 +75,16 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _search(token: Token) -> Callable[[str], Iterator[Hit]]:
     form = token.loose or token.form
     prefix = Form(form).prefix
-    strict = len(prefix) < _SHORT_PREFIX or bool(token.context)
-    body = f"({form})" + (_RIGHT_STRICT if strict else _RIGHT)
-    left = f"(?i:{token.context}){_BETWEEN}" if token.context else _LEFT_STRICT if strict else _LEFT
+    strict = len(prefix) < _SHORT_PREFIX and not token.context
+    body = f"({form})" + (_RIGHT_STRICT if token.context else _RIGHT)
+    left = f"(?i:{token.context}){_BETWEEN}" if token.context else _LEFT
 
     def search(text: str) -> Iterator[Hit]:
         for found in _compiled(left + body).finditer(text):
             value = found[1]
             rest = value.removeprefix(prefix)
+            if strict and _in_base64(text, *found.span(1)):
+                continue
             if is_stock(rest) or (token.check == "mixed" and not is_mixed(rest)):
                 continue
             score = LIKELY if token.context else SCORE
@@ -91,13 +95,20 @@ def _search(token: Token) -> Callable[[str], Iterator[Hit]]:
     return search
 
 
+def _in_base64(text: str, start: int, end: int) -> bool:
+    """Return whether characters of base64 join a token to so many others that it is a piece of them."""
+    left = text[start - 1 : start] in ("+", "/") and _BASE64_LEFT.search(text[max(0, start - _JOINED) : start])
+    right = text[end : end + 1] in ("+", "/", "_", "-") and _BASE64.match(text, end, end + _JOINED)
+    return (len(left[0]) if left else 0) + (len(right[0]) if right else 0) >= _JOINED
+
+
 def _rule(token: Token) -> Rule:
     key = token.key()
     value = token.example(random.Random(token.id))  # noqa: S311
     gate = f"(?i:{token.context})" if token.context else Form(token.loose or token.form).gate
     return Rule(
         f"own/secret/{token.id}",
-        "1",
+        "1" if token.context else "2",
         (ENTITY,),
         _search(token),
         gate=(gate,),
