@@ -4,7 +4,8 @@ Every operation is a step of the log, named ``ledger/<number>``, with the digest
 operation: take the lock; compare the file with the log's last operation; note what is about to happen; write
 the step (this is the acknowledgement); apply it. A crash leaves at most a noted operation, which the next
 caller finishes or drops by looking into the log. A file that is missing, older or edited differs from the
-log and is refused; :meth:`EmbeddedLedger.rebuild` makes it anew from the log.
+log and is refused; :meth:`EmbeddedLedger.rebuild` makes it anew from the log. Longer than most files here since
+noting, writing, applying and settling are one protocol, which is read and checked as one.
 """
 
 from __future__ import annotations

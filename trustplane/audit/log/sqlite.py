@@ -4,7 +4,8 @@ The rows of log.db are the sequence: a commit is the acknowledgement. A commit t
 begins (a queue instead of SQLite's polling), then makes keys durable, then content, then entries, so that a
 crash in between leaves at most a key that nothing uses. All files run WAL with synchronous=FULL. Destroying
 overwrites secrets in place and truncates the WAL: a destroyed secret is in no file. Kept content is
-ciphertext under such a secret, so that what SQLite leaves of it in free space says nothing.
+ciphertext under such a secret, so that what SQLite leaves of it in free space says nothing. Longer than most
+files here since it is one port, whose three databases are written in one order under one lock.
 """
 
 from __future__ import annotations
