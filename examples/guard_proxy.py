@@ -1,45 +1,46 @@
-"""The proxy before a stand-in for an LLM API, in one process: what the client sees, what went out."""
+"""The proxy as a server before a stand-in for an LLM API: what an SDK sees, what went out, what is logged."""
 
-import asyncio
 import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
 
-import httpx
+import uvicorn
+from openai import OpenAI
 
-from trustplane.guard.proxy import build_app
+import trustplane
 from trustplane.guard.proxy.standin import build_standin
-from trustplane.guard.text import TextGuard
-from trustplane.settings import ProxySettings
 
 
-class PrintingLog:
-    """The request log's port, printing; a plane offers the real one as ``plane.open_request``."""
-
-    def record(self, step):
-        print("step:    ", step.action, step.result, step.facts)
-
-    def decide(self, output=None, *, outcome="decided"):  # noqa: ARG002
-        print("decision:", outcome)
-
-    def receipt(self):
-        return "no receipt: nothing is kept here\n"
-
-
-async def main() -> None:
-    standin = build_standin()
-    proxy = build_app(
-        upstreams={"standin": "http://standin.invalid"},
-        guard=TextGuard(),
-        open_request=lambda _request_id, **_request: contextlib.nullcontext(PrintingLog()),
-        settings=ProxySettings(),
-        transport=httpx.ASGITransport(standin),
-    )
-    body = {"model": "stand-in", "messages": [{"role": "user", "content": "I am Alice Johnson, alice@example.com"}]}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(proxy), base_url="http://proxy.invalid") as client:
-        reply = await client.post("/v1/chat/completions", json=body)
-    print("client:  ", reply.json()["choices"][0]["message"]["content"])
-    print("upstream:", standin.state.received[0]["body"]["messages"][0]["content"])
-    assert "alice@example.com" in reply.text
-    assert "alice" not in standin.state.received[0]["raw"].decode().lower()
+@contextlib.contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve an app on a free port of this machine; on the command line it is ``trustplane proxy``."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
-asyncio.run(main())
+standin = build_standin()
+with trustplane.open("plane") as plane, served(standin) as upstream:
+    with served(plane.proxy_app({"openai": upstream})) as proxy:
+        client = OpenAI(base_url=f"{proxy}/v1", api_key="k")
+        question = {"role": "user", "content": "I am Alice Johnson, alice@example.com"}
+        reply = client.chat.completions.with_raw_response.create(model="m", messages=[question])
+    request_id = reply.headers["x-trustplane-request-id"]
+    document, _ = plane.log.export(request_id)
+
+answer = reply.parse().choices[0].message.content
+sent = standin.state.received[0]["body"]["messages"][0]["content"]
+print("client:  ", answer)
+print("upstream:", sent)
+for step in document["inference_steps"]:
+    print("step:    ", step["action"], step["result"])
+assert "alice@example.com" in answer and "alice" not in sent.lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,8 +19,11 @@ __all__ = [
     "Record",
     "Redactor",
     "Reservation",
+    "ReviewOutcome",
+    "Reviews",
     "Signer",
     "Spent",
+    "Ticket",
     "Usage",
 ]
 
@@ -171,3 +174,36 @@ class Ledger(Protocol):
 
     def trace(self, name: str, *, direction: str) -> dict[str, Any]:
         """Follow uses ``forward`` from a dataset or ``backward`` from a model."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """A request that waits for a person: what is known of it without its content.
+
+    ``id``: unguessable, the caller gets it. ``request``: id in the log. ``tenant``, ``endpoint``: who asks for what.
+    ``commitment``: keyed digest of the body. ``facts``: place and rule of each finding that asks for review.
+    """
+
+    id: str
+    request: str
+    tenant: str
+    endpoint: str
+    commitment: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+class ReviewOutcome(msgspec.Struct, frozen=True):
+    """Where a ticket stands; ``unknown``: no such ticket, or it belongs to another body or tenant."""
+
+    state: Literal["pending", "approved", "rejected", "expired", "used", "unknown"]
+    by: str = ""
+    reason: str = ""
+
+
+class Reviews(Protocol):
+    """The human gate as whoever holds a request sees it; each call may wait for the disk."""
+
+    def open(self, ticket: Ticket) -> None:
+        """Put a ticket before people, durable on return; Refused where too many wait already."""
+
+    def redeem(self, ticket_id: str, *, tenant: str, commitment: str) -> ReviewOutcome:
+        """Return where a ticket stands; ``approved`` exactly once, which uses it up, for its own tenant and body."""

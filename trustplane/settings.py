@@ -45,19 +45,50 @@ class BudgetSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class GuardSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """[guard]: the languages and the threshold of the text guard."""
+    """[guard]: the languages and the threshold of the text guard.
+
+    ``policy``: a policy file or the name of a preset, for the proxy; its languages and thresholds then count.
+    """
 
     languages: tuple[str, ...] = ("en", "zh")
     threshold_milli: int = 400
+    policy: str = ""
 
 
 class ProxySettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """[proxy]: where the proxy listens and what it takes."""
+    """[proxy]: where the proxy listens, what it takes, for how long it waits, what it shows.
+
+    ``upstream_seconds``: until the upstream's first byte; ``idle_seconds``: between its bytes. ``receipt``: whether an
+    answer waits for the ``proof`` that its decision is in the log, or carries the log's signed ``promise``. ``media``
+    and ``store``: what happens to images, audio and files, and to ``store: true``. ``review``: whether a request that
+    a person has to see is held, or answered with a ``ticket``. ``pass_through``: paths that go through unguarded.
+    """
 
     listen: str = "127.0.0.1:8080"
+    workers: int = 1
     max_body_bytes: int = 4 * 1024 * 1024
+    max_reply_bytes: int = 32 * 1024 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_headers: int = 100
+    max_concurrent: int = 8192
+    head_seconds: int = 10
+    body_seconds: int = 30
     guard_seconds: int = 5
+    connect_seconds: int = 10
     upstream_seconds: int = 120
+    idle_seconds: int = 120
+    drain_seconds: int = 30
+    review: Literal["hold", "ticket"] = "hold"
+    review_seconds: int = 300
+    ticket_seconds: int = 86_400
+    receipt: Literal["proof", "promise"] = "proof"
+    media: Literal["refuse", "pass"] = "refuse"
+    store: Literal["rewrite", "refuse", "pass"] = "rewrite"
+    pass_through: tuple[str, ...] = ()
+    access: str = ""
+    admin_token_file: str = ""
+    metrics_tenants: bool = False
+    spans: bool = False
 
 
 class ReportSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -84,9 +115,21 @@ _BOUNDS: dict[tuple[str, str], tuple[int, int]] = {
     ("budget", "epsilon_micro"): (1, 1_000_000_000),
     ("budget", "delta_exp"): (1, 18),
     ("guard", "threshold_milli"): (0, 1000),
+    ("proxy", "workers"): (1, 256),
     ("proxy", "max_body_bytes"): (1024, 1 << 30),
+    ("proxy", "max_reply_bytes"): (1024, 1 << 30),
+    ("proxy", "max_header_bytes"): (1024, 1 << 20),
+    ("proxy", "max_headers"): (8, 10_000),
+    ("proxy", "max_concurrent"): (1, 1_000_000),
+    ("proxy", "head_seconds"): (1, 600),
+    ("proxy", "body_seconds"): (1, 3600),
     ("proxy", "guard_seconds"): (1, 600),
+    ("proxy", "connect_seconds"): (1, 600),
     ("proxy", "upstream_seconds"): (1, 3600),
+    ("proxy", "ticket_seconds"): (60, 30 * 86_400),
+    ("proxy", "idle_seconds"): (1, 3600),
+    ("proxy", "drain_seconds"): (1, 3600),
+    ("proxy", "review_seconds"): (1, 7 * 86_400),
 }
 _ENVIRONMENT_ONLY = {"TRUSTPLANE_PLANE"}
 """The variable that the command line reads itself."""

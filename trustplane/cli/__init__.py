@@ -13,7 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "main"]
 
-VERBS = ("log", "ledger", "budget", "scan", "redact", "restore", "policy", "proxy", "report", "verify", "demo")
+VERBS = (
+    "log",
+    "ledger",
+    "budget",
+    "scan",
+    "redact",
+    "restore",
+    "policy",
+    "proxy",
+    "review",
+    "report",
+    "verify",
+    "demo",
+)
 """Modules beside this one; each has ``register(app)`` and imports what is heavy inside its functions."""
 
 

@@ -250,6 +250,8 @@ def resign(folder: Path, log: object) -> None:
     [
         ("report.json", "30 requests were opened", "31 requests were opened", "scope-3"),
         ("report.json", '"class": "E0"', '"class": "E2"', "scope-5"),
+        ("report.json", "15 requests were sent to it", "14 requests were sent to it", "30-d-2.1"),
+        ("report.en.html", "Host <bdi>other.example</bdi>", "Host <bdi>api.example</bdi>", "28-5.1"),
         ("report.json", '"tone": "gap"', '"tone": "ok"', "scope-5"),
         ("report.en.html", "each has a decision", "each is fine", "scope-3"),
         ("report.zh.html", '"scope-5">E0</b>', '"scope-5">E2</b>', "scope-5"),
@@ -402,6 +404,44 @@ def test_the_register_is_strict(tmp_path: Path) -> None:
             write_bundle(memory_log(), tmp_path / "b", register=write_register(tmp_path, text))
     with pytest.raises(InputError):
         write_bundle(memory_log(), tmp_path / "b", register=tmp_path / "absent.toml")
+
+
+def test_recipients_are_told_by_host_with_count_and_time(tmp_path: Path) -> None:
+    log = memory_log()
+    for number, host in enumerate(["api.model.example", "eu.example", "api.model.example", "once.example"]):
+        with log.request(f"r{number}", input="x") as request:
+            request.record(Step("guard.proxy.sent", facts={"host": host, "upstream": "main"}))
+            if number:
+                request.record(Step("guard.proxy.media_passed", facts={"media": 1}))
+            request.decide("y", outcome="answered")
+    log.flush()
+    found = sentences(write_bundle(log, tmp_path / "a", register=write_register(tmp_path)).path)
+    twice, late = found["30-d-2.1"], found["30-d-2.3"]
+    sent = [e.index for e in log.entries() if b'"guard.proxy.sent"' in e.data]
+    assert twice["class"] == "E2" and twice["entries"] == [sent[0], sent[2]]
+    assert "Recipient api.model.example, as upstream “main”: 2 requests were sent to it" in twice["text"]["en"]
+    assert "Recipient once.example: 1 request was sent to it, in entry" in late["text"]["en"]
+    assert "3 requests carry something" in found["5-1-c-5"]["text"]["en"]
+    # who is not declared has no country: a log cannot know it
+    assert found["28-5.1"]["class"] == "E0" and "Host eu.example" in found["28-5.1"]["text"]["en"]
+    assert "28-5.3" not in found and "Host once.example" in found["28-5.2"]["text"]["en"]
+    assert "declared country DE" in found["28-4.1"]["text"]["en"]
+    undeclared = sentences(write_bundle(log, tmp_path / "b").path)
+    assert {f"28-5.{i}" for i in (1, 2, 3)} <= set(undeclared)
+
+
+def test_a_persons_decision_is_human_review(tmp_path: Path) -> None:
+    from trustplane.audit.review import SqliteReviews
+    from trustplane.ports import Ticket
+
+    log = memory_log()
+    reviews = SqliteReviews(tmp_path / "review.db", journal=log)
+    for number in range(3):
+        reviews.open(Ticket(f"rev-{number}", f"r{number}", "", "openai.chat", "hmac-sha256:aa"))
+        reviews.decide(f"rev-{number}", approved=number > 0, by="ada")
+    found = sentences(write_bundle(log, tmp_path / "a").path)["22-2"]
+    assert found["class"] == "E2" and "3 requests carry a step of human review" in found["text"]["en"]
+    assert "approved 2, rejected 1" in found["text"]["en"]
 
 
 def test_expiry_is_told_from_the_receipts(tmp_path: Path) -> None:

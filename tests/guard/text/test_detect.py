@@ -87,6 +87,31 @@ def test_finds_nothing(guard: TextGuard, text: str) -> None:
     assert guard.detect(text) == []
 
 
+LICENSE = "AB1234563"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ""), ("F0" * 5, "F" * 12), ("0F" * 16 + ":", " " + "F0" * 16), ("0f" * 16, "f0" * 16)]
+)
+def test_no_part_of_a_digest_is_a_value(guard: TextGuard, before: str, after: str) -> None:
+    digest = "F0" * 7 + LICENSE + "0F" * 5
+    assert guard.detect(f"sha256 {digest} and {digest.lower()}") == []
+    found = guard.detect(f"{before}{LICENSE}{after}")  # not in a run of one case that is as long as a digest
+    assert [f.entity for f in found] == ["MEDICAL_LICENSE"]
+
+
+def test_a_value_inside_a_digest_counts_when_written_in_it(guard: TextGuard) -> None:
+    assert [f.entity for f in guard.detect("see " + f"licence {LICENSE} of May".encode().hex())] == ["MEDICAL_LICENSE"]
+
+
+def test_a_recognizer_of_the_user_may_look_into_digests() -> None:
+    from presidio_analyzer import Pattern, PatternRecognizer
+
+    mine = PatternRecognizer("PART", name="Mine", patterns=[Pattern("part", r"c0ffee\d", 0.9)])
+    guard = TextGuard(entities=["PART"], recognizers=[mine])
+    assert [f.entity for f in guard.detect("0f" * 16 + "c0ffee1" + "0f" * 4)] == ["PART"]
+
+
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("a socket was opened")

@@ -175,3 +175,21 @@ def test_sniff() -> None:
         csv.writer(out, delimiter=delimiter).writerows(rows)
         assert sniff(out.getvalue()) == sniff(out.getvalue()[:-9]) == delimiter
     assert sniff("") == sniff("one\ntwo\n") == ","
+
+
+def test_switches_and_where_json_in_strings_begins() -> None:
+    inner = json.dumps('{"store": true, "c": "x"}')
+    text = f'{{"a": [1, true, {{"store":true}}], "store" : true , "b": {inner}, "n": {{"store": 0}}}}'
+    document = JsonDocument(text, watch="store")
+    assert [(switch.place, switch.token) for switch in document.switches] == [
+        ("a[2].store", "true"),
+        ("store", "true"),
+        ("n.store", "0"),
+    ]
+    assert [(leaf.place, leaf.inside) for leaf in document.leaves] == [("b.c", True)]
+    off = document.rewritten(["x"], {document.switches[1].at: "false"})
+    assert off == text.replace('"store" : true', '"store" : false')
+    both = document.rewritten(["y"], {document.switches[0].at: "false", document.switches[2].at: "null"})
+    assert both == text.replace('"store":true', '"store":false').replace('{"store": 0}', '{"store": null}').replace(
+        '\\"x\\"', '\\"y\\"'
+    )

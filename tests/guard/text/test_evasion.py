@@ -40,7 +40,7 @@ def test_pairs_of_tricks_cost_at_most_two_points(guard: TextGuard) -> None:
 def test_decoys_are_left_alone(guard: TextGuard) -> None:
     texts = list(decoys(25, 20))
     wrong = [text for text in texts if flagged(guard.detect(text))]
-    assert len(wrong) <= 0.02 * len(texts), wrong
+    assert len(wrong) <= 0.01 * len(texts), wrong
 
 
 @pytest.mark.parametrize("chinese", [False, True])

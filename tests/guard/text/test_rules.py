@@ -125,6 +125,18 @@ def test_cards_need_the_check_digit_and_their_own_digits() -> None:
             assert number not in "".join(found(f"value {inside} end", "CREDIT_CARD")), inside
 
 
+def test_columns_of_numbers_hold_a_card_only_where_something_says_so() -> None:
+    card, other = "4111\n1111\n1111\n1111", "5500\n0000\n0000\n0004"
+    for column in (f"2031\n{card}", f"{card}\n2031\n1999", f"7\n\n{card}\n2031\n"):
+        assert not found(column, "CREDIT_CARD"), column
+    for text in (card, f"card number:\n{card}\n2031", f"paid with {card}\n2031", f"{card}\n2031 today", f"{card}\n123"):
+        assert found(text, "CREDIT_CARD") == [card], text
+    for column in (f"{card}\n{other}", f"2031\n{card}\n{other}\n1999"):
+        assert found(column, "CREDIT_CARD") == [card, other], column
+    whole = ["4111111111111111", "1234567890123456", "5500000000000004"]
+    assert found("\n".join(whole), "CREDIT_CARD") == whole[::2]
+
+
 @given(st.lists(st.integers(1, 19), min_size=1, max_size=8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_a_card_hit_is_always_whole_groups(sizes: list[int], rng: random.Random) -> None:
@@ -280,6 +292,12 @@ def test_a_repeated_address_is_found_each_time() -> None:
     rule = BY_ID["own/crypto_ethereum"]
     good, bad = rule.examples[0], rule.examples[0][:-1] + "D"
     assert [h.start for h in rule.search(f"{good} {bad} {good} {bad}")] == [0, 2 * (len(good) + 1)]
+
+
+def test_a_text_in_hex_is_no_address() -> None:
+    written, one_byte_off = "0x" + b"v0.95 of item #11010".hex(), "0x" + b"v0.95 of item #1101\x80".hex()
+    assert is_eip55(written) and not found(written, "CRYPTO")
+    assert found(one_byte_off, "CRYPTO") == [one_byte_off]
 
 
 def test_keccak() -> None:

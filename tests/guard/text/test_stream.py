@@ -2,12 +2,16 @@
 
 import json
 import random
+import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from trustplane.errors import InputError
 from trustplane.guard.text import Session, TextGuard
 from trustplane.guard.text.reply import Cleaner
+from trustplane.guard.text.reply_json import ReplyText
 from trustplane.guard.text.restore import Pseudonyms
 from trustplane.guard.text.segment import MOST
 from trustplane.guard.text.stream import BLOCK, LONGEST_HIT, Bytes, Redactor
@@ -42,7 +46,7 @@ def run(stream: Bytes, pieces: list[bytes]) -> bytes:
 def test_every_kind_of_cut(guard: TextGuard, seed: int) -> None:
     text = text_of(seed, 200 if seed % 2 else 1400)
     data = text.encode()
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "mask": lambda: Redactor(guard),
         "hide": lambda: Redactor(guard, Session(guard, key=KEY)),
         "clean": lambda: Session(guard, key=KEY).cleaner(),
@@ -107,21 +111,21 @@ ENDLESS = ["x", "1", "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpQIBAAKCAQEA7b\n
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_endless_reply_is_bounded_and_the_same_however_cut(guard: TextGuard, unit: str, as_json: bool) -> None:
     text = "to start, " + (unit * 4500)[:4500] + " then bob@invented.org and -----END RSA PRIVATE KEY----- more"
-
-    def escape(value: str) -> str:
-        return json.dumps(value)[1:-1]
-
+    if as_json:
+        text = json.dumps({"a": text}) + text
+    make = ReplyText if as_json else Cleaner
     table = Pseudonyms()
     table.add("PERSON_7K2Q", "Alice")
-    whole = Cleaner(guard, table, escape if as_json else None)
+    whole = make(guard, table)
     expected = whole.whole(text)
     assert "bob@invented" not in expected and "MIIEpQIBAAKCAQEA7b" not in expected
     for size in (170, 700):
-        cleaner = Cleaner(guard, table, escape if as_json else None)
+        cleaner = make(guard, table)
         out = ""
         for start in range(0, len(text), size):
             out += cleaner.feed(text[start : start + size])
-            assert len(cleaner._buffer) <= MOST + table.longest + size
+            held = re.search(r"[0-9]+", repr(cleaner))
+            assert held is not None and int(held.group()) <= MOST + table.longest + size
         assert out + cleaner.close() == expected
         assert cleaner.masked == whole.masked
 

@@ -17,6 +17,7 @@ from trustplane.audit.log.erase import Erasure, erase_subject, expire_content
 from trustplane.audit.log.integrate import integrate, nodes
 from trustplane.audit.log.keys import Keys, open_identity
 from trustplane.audit.log.note import Checkpoint, Proof
+from trustplane.audit.log.prover import Prover
 from trustplane.audit.log.read import Entry, entries, entry_at, export, of_request
 from trustplane.audit.log.request import Request, check_mode, current, new_id
 from trustplane.audit.log.rotate import finish_rotation, rotate_keys
@@ -62,7 +63,7 @@ class AuditLog:
         self.mode, self.allow = check_mode(mode, tuple(allow), redact), tuple(allow)
         self.ttl_seconds = ttl_seconds
         self._checkpoint_seconds = checkpoint_seconds
-        self._last_integration = time.monotonic()
+        self._last_kept = time.monotonic()
         self._newest: tuple[Checkpoint, str] | None = None
         self._signing = threading.RLock()
         self._warned = ""
@@ -70,6 +71,7 @@ class AuditLog:
         self._named: dict[str, Request] = {}  # undecided requests whose ids the caller chose
         self.writer = Writer(store, self.origin, limit=queue_steps, on_commit=self._after_commit)
         self.put: Callable[[Item], None] = self.writer.put
+        self.prover = Prover(self)
         me = weakref.ref(self)
 
         def at_exit() -> None:
@@ -206,7 +208,8 @@ class AuditLog:
             return
         try:
             self.writer.close()
-            if self.store.size() > (head.size if (head := self.store.head()) else 0):
+            self.prover.close()
+            if self.store.size() > self._kept():
                 self._integrate(wait=True, full=True)
         finally:
             self.store.close()
@@ -225,16 +228,21 @@ class AuditLog:
 
     def _after_commit(self) -> None:
         """Integrate now and then, from the writer's thread; whoever else does it already saves the work."""
-        if time.monotonic() - self._last_integration < self._checkpoint_seconds:
+        if time.monotonic() - self._last_kept < self._checkpoint_seconds:
             return
-        self._last_integration = time.monotonic()
+        self._last_kept = time.monotonic()
         try:
-            if self.store.size() > (head.size if (head := self.store.head()) else 0):
+            if self.store.size() > self._kept():
                 self._integrate(wait=False, full=True)
         except TrustplaneError as error:  # steps go on; a checkpoint or receipt that is asked for will raise
             if self._warned != error.message:
                 self._warned = error.message
                 sys.stderr.write(f"trustplane: no checkpoint was signed: {error.message}\n")
+
+    def _kept(self) -> int:
+        """Return the size under the newest checkpoint that is kept; those made for a proof alone are not."""
+        kept = self.store.checkpoints()
+        return kept[-1][0] if kept else 0
 
     def _integrate(self, *, wait: bool, full: bool) -> None:
         # the writer's thread must not wait for a thread that holds the lock and waits for the writer
@@ -250,12 +258,13 @@ class AuditLog:
                 text = checkpoint.body + "\n" + self.keys.sign(checkpoint.body, post_quantum=full)
                 self.store.save_head(head, tiles, (text, _time_ns() // 1000) if full else None)
                 self._newest = (checkpoint, text)
-                self._last_integration = time.monotonic()
+                if full:
+                    self._last_kept = time.monotonic()
         finally:
             self._signing.release()
 
     def checkpoint(self, *, covering: int | None = None, full: bool = True) -> tuple[Checkpoint, str]:
-        """Flush and sign a checkpoint over all entries, or reuse one that covers entry ``covering``."""
+        """Flush and sign a checkpoint over all entries, or reuse one that covers entry ``covering``; ``full``: kept."""
         if covering is None:
             self.flush()
         with self._signing:

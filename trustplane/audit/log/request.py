@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import re
 import secrets
 import time
@@ -31,6 +32,8 @@ _time_ns, _mono_ns = time.time_ns, time.monotonic_ns
 
 RESERVED = ("boot/", "ledger/", "succession/")
 """Beginnings of ids that the log itself uses."""
+PROMISE = "trustplane/promise/1"
+"""First line of a promise: no checkpoint begins with it, since the origin of no log is called so."""
 MAX_TTL_SECONDS = 100 * 365 * 86_400
 MAX_CONTENT = 64 * 1024 * 1024
 """Largest content field, in bytes of canonical JSON."""
@@ -58,8 +61,8 @@ class Request:
     """
 
     __slots__ = (
-        "__weakref__", "_ack", "_decided", "_keys", "_log", "_redact", "_token", "boot", "expires_us", "id", "mode",
-        "parent", "purpose", "steps", "subject",
+        "__weakref__", "_ack", "_decided", "_decision", "_keys", "_log", "_redact", "_token", "boot", "expires_us",
+        "id", "mode", "parent", "purpose", "steps", "subject",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +88,7 @@ class Request:
         self._token: Token[Request | None] | None = None
         self._ack: Ack | None = None
         self._decided = False
+        self._decision = ("", "")
 
     def __repr__(self) -> str:
         return f"Request({self.id}, mode={self.mode})"
@@ -183,6 +187,7 @@ class Request:
     def _finish(self, outcome: str, output: Any, facts: dict[str, Any]) -> None:
         contents, made = self._content({"output": output}, None) if output is not None else (None, None)
         self._ack = Ack()
+        self._decision = outcome, _keyed_digest(contents[0]) if contents else "none"
         step = Step("decision", outcome, facts=facts)
         self._log.put(("decision", step, self, _time_ns(), _mono_ns(), contents, made, self._ack))
         self._decided = True
@@ -217,6 +222,29 @@ class Request:
         self._ack.wait(60)
         return self._log.proof(self._ack.index, post_quantum=post_quantum).text
 
+    def when_proved(self, call: Callable[[str, Exception | None], None]) -> None:
+        """Call back, from another thread, with the receipt or with what failed; does not wait.
+
+        All decisions that became durable meanwhile are proved under one checkpoint. ``call`` must neither wait nor
+        raise.
+        """
+        if self._ack is None:
+            raise InputError("a receipt needs a decision", hint="call decide() first")
+        self._log.prover.prove(self._ack, call)
+
+    def promise(self) -> str:
+        """Return a signed note: the log promises that this decision is, or will be, in it; does not wait.
+
+        Its lines: ``trustplane/promise/1``, origin, request id, outcome, and ``hmac-sha256:<hex>`` of the output
+        under the request's secret (``none`` without output). Whoever holds it can hold it against the operator, who
+        has to show the entry, and the secret for the output.
+        """
+        if self._ack is None:
+            raise InputError("a promise needs a decision", hint="call decide() first")
+        outcome, digest = self._decision
+        body = f"{PROMISE}\n{self._log.origin}\n{self.id}\n{outcome}\n{digest}\n"
+        return body + "\n" + self._log.keys.sign(body, post_quantum=False)
+
     @property
     def index(self) -> int:
         """The log index of the decision, once durable."""
@@ -224,6 +252,12 @@ class Request:
             raise InputError("a request without a decision has no index yet")
         self._ack.wait(60)
         return self._ack.index
+
+
+def _keyed_digest(content: Any) -> str:
+    """Return the digest of a content field under the secret of its request: without it nothing can be guessed."""
+    _content, (committed, _kept), secret = content
+    return "hmac-sha256:" + hmac.digest(secret, PROMISE.encode() + b"\n" + committed, "sha256").hex()
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -126,7 +126,7 @@ class SqliteStore:
         self._connections = {}
 
     def _connect(self, name: str) -> sqlite3.Connection:
-        """Return the connection to ``<name>.db``; ``log-read`` is a second one to log.db."""
+        """Return the connection to ``<name>.db``; ``log-read`` and ``log-tree`` are further ones to log.db."""
         found = self._connections.get(name)
         if found is None:
             path = self.folder / f"{name.partition('-')[0]}.db"
@@ -135,7 +135,7 @@ class SqliteStore:
             if not existed:
                 path.chmod(0o600)
             found.execute("PRAGMA journal_mode=WAL")
-            found.execute("PRAGMA synchronous=FULL")
+            found.execute(f"PRAGMA synchronous={'NORMAL' if name == 'log-tree' else 'FULL'}")
             if name in ("keys", "content"):
                 found.execute("PRAGMA secure_delete=ON")
             self._connections[name] = found
@@ -247,7 +247,9 @@ class SqliteStore:
 
     def save_head(self, head: Head, tiles: dict[tuple[int, int], bytes], checkpoint: tuple[str, int] | None) -> None:
         """See :class:`trustplane.audit.log.store.Store`."""
-        with self._changing("the tree could not be written"), self._transaction("log") as db:
+        # head and tiles follow from durable rows, so only a checkpoint to be kept waits for the disk
+        name = "log" if checkpoint else "log-tree"
+        with self._changing("the tree could not be written"), self._transaction(name) as db:
             db.executemany("INSERT OR REPLACE INTO tiles VALUES (?,?,?)", [(*k, v) for k, v in tiles.items()])
             db.execute("INSERT OR REPLACE INTO head VALUES (1,?,?)", head)
             if checkpoint:

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -44,10 +45,11 @@ POLL_SECONDS, POLLS = 0.002, 50
 class Ack:
     """Filled when its entry is durable: the entry's index, and its leaf hash."""
 
-    __slots__ = ("_done", "error", "index", "leaf")
+    __slots__ = ("_calls", "_done", "error", "index", "leaf")
 
     def __init__(self) -> None:
         self._done = threading.Event()
+        self._calls: deque[Callable[[Ack], None]] = deque()
         self.index = -1
         self.leaf = b""
         self.error: TrustplaneError | None = None
@@ -59,6 +61,24 @@ class Ack:
     def set(self) -> None:
         """Wake those who wait."""
         self._done.set()
+        self._call()
+
+    def then(self, call: Callable[[Ack], None]) -> None:
+        """Call back when the entry is durable or has failed: from the writer's thread, or now if it is so already.
+
+        ``call`` must neither wait nor raise.
+        """
+        self._calls.append(call)
+        if self._done.is_set():
+            self._call()
+
+    def _call(self) -> None:
+        while self._calls:
+            try:
+                call = self._calls.popleft()
+            except IndexError:  # the other thread, the writer's or the caller's, took it
+                return
+            call(self)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the entry is on disk; raise StoreError when that failed or took too long."""
@@ -122,7 +142,7 @@ class Writer:
             self._begin()
         queue = self.queue
         queue.append(item)
-        if self._idle:
+        if self._idle or item[-1] is not None:  # someone waits for this one
             self._wake.set()
         if len(queue) > self._limit:
             self._wait_for_room()

@@ -21,7 +21,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-CATALOGUE = "f5e7cea5d70a62e1230b62fee86332a9c4b8acbf41407ee4963c96746a5ebb4d"  # SHA-256 of the words and duties
+CATALOGUE = "e266fb1542ca1844b6b959542e34c3cddaefa4a7c7f04d71040db21920228e01"  # SHA-256 of the words and duties
 STYLE = "c3f21c4b63f2b45a2a954bcb084efea8ddada3a11ba17f9d761ca6f95c87b9aa"  # SHA-256 of the style: none that hides
 MAX_FILE, MAX_LINE, MAX_EACH = 256 << 20, 4 << 20, 2000
 ALWAYS = ("README.txt", "catalogue.json", "checkpoint.txt", "entries.jsonl", "keys.txt", "range-proof.txt",

@@ -1,227 +1,347 @@
-"""One exchange: a request in, hidden, sent; the reply restored; each stage a step in the log."""
+"""Exchange: one request through the guard and its reply back, as a state machine without I/O."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
-import httpx
-from anyio import to_thread
-from starlette.types import Send
-
-from trustplane.guard.proxy.body import check_shape, dump, hide_body, parse, prompt_text
-from trustplane.guard.proxy.evidence import Evidence
-from trustplane.guard.proxy.refusal import ProxyRefusal, error_bytes
-from trustplane.guard.proxy.reply import ReplyStream, clean_reply
-from trustplane.guard.proxy.sse import EventParser, event
-from trustplane.guard.proxy.upstream import opened, read_all, reply_headers, request_headers
-from trustplane.guard.text import Session, TextGuard
-from trustplane.guard.text.guard import count_facts
-from trustplane.settings import ProxySettings
+from trustplane.guard.proxy.events import (
+    AnswerData,
+    AnswerEnd,
+    AnswerHead,
+    Body,
+    Decide,
+    Failed,
+    Gone,
+    HangUp,
+    Head,
+    Hold,
+    In,
+    Note,
+    Open,
+    Out,
+    ReceiptComment,
+    ReplyData,
+    ReplyEnd,
+    ReplyHead,
+    Reviewed,
+    Send,
+)  # fmt: skip
+from trustplane.guard.proxy.gate import Caller, Gate
+from trustplane.guard.proxy.passed import PassedReply
+from trustplane.guard.proxy.refusal import ProxyRefusal
+from trustplane.guard.proxy.replies import Reply, open_reply
+from trustplane.guard.proxy.request import GuardedRequest
+from trustplane.guard.proxy.route import choose, find_endpoint
+from trustplane.guard.proxy.wire.endpoint import Endpoint
+from trustplane.guard.proxy.wire.errors import error_body, error_event
+from trustplane.guard.text.reply_view import ReplyView
+from trustplane.guard.text.session import Session
 from trustplane.step import Step
 
-__all__ = ["Exchange", "read_request"]
+__all__ = ["LOG_RULE", "REQUEST_ID", "Exchange"]
 
-T = TypeVar("T")
-
-DONE = "[DONE]"
-RECEIPT = "x-trustplane-receipt"
 REQUEST_ID = "x-trustplane-request-id"
-
-
-def read_request(raw: bytes) -> tuple[dict[str, Any], str]:
-    """Return the body and its prompt text, or raise ProxyRefusal."""
-    try:
-        body = check_shape(parse(raw))
-        return body, prompt_text(body)
-    except (TypeError, AttributeError, KeyError, ValueError):  # a shape that the checks do not know
-        raise ProxyRefusal("shape", 400, "the request has a shape that the proxy does not know") from None
-
-
-def encode_receipt(receipt: str) -> str:
-    """Return a receipt as it stands in a header: base64url without padding."""
-    return base64.urlsafe_b64encode(receipt.encode()).rstrip(b"=").decode()
+LOG_RULE = "guard.proxy.log"
+"""Rule of the refusal that a driver feeds where the log did not take an event of the last list."""
+_JSON = (("content-type", "application/json"),)
+_FAILURES = ("guard.proxy.upstream", "guard.proxy.reply", "guard.proxy.stream", LOG_RULE)
+"""Refusals that are nobody's doing: the request failed, it was not blocked."""
 
 
 class Exchange:
-    """Carries one request through; everything it needs comes as an argument.
+    """Carries one request through: events in, events out (:mod:`trustplane.guard.proxy.events`).
 
-    Any failure before the reply begins becomes an error in OpenAI's form; after that, an error event
-    that ends the stream. Nothing is sent before its steps are in the log.
+    ``clock``: nanoseconds, of any start. What holds: nothing is sent that the guard has not read, ``Send`` comes after
+    the steps about it, and whatever fails ends in a refusal in the API's own form, or in an error event where a stream
+    has begun. After ``AnswerEnd`` every event is answered by nothing; the upstream's last bytes may then still come.
+
+    ``Failed`` and ``Gone`` may be fed from another thread while a ``feed`` hangs; what that one returns later is empty.
+    Where the log refuses an event, the driver drops the rest of its list and feeds ``Failed`` with ``LOG_RULE``.
     """
 
     def __init__(
-        self,
-        *,
-        request_id: str,
-        guard: TextGuard,
-        evidence: Evidence,
-        client: httpx.AsyncClient,
-        origin: str,
-        settings: ProxySettings,
-        limiter: anyio.CapacityLimiter,
-        send: Send,
+        self, gate: Gate, caller: Caller, request_id: str, *, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self._id = request_id
-        self._guard = guard
-        self._evidence = evidence
-        self._client = client
-        self._origin = origin
-        self._settings = settings
-        self._limiter = limiter
-        self._send = send
-        self._started = False
-        self._streaming = False
+        self._gate, self._caller, self._id, self._clock = gate, caller, request_id, clock
+        self._lock = threading.Lock()
+        self._flags = _Flags()
+        self._before = _Flags()
+        self._head = Head("", "", "", ())
+        self._request: GuardedRequest | None = None
+        self._reply: Reply | None = None
+        self._session: Session | None = None
+        self._plain: list[bytes] = []
+        self._sent_at = 0
+        self._log_broken = self._reply_over = self._gone = False
+        self.endpoint: Endpoint | None = None
+        """What the request is for, once its head is known; None for what the settings pass through."""
+        self.api = ""
+        """Whose form errors have."""
+        self.upstream = ""
+        """Name of the upstream, once the request is sent."""
+        self.model = ""
+        """The model that the request asks for, if it is a plain word; for metrics."""
 
-    async def run(self, raw: bytes, headers: dict[str, str], body: dict[str, Any]) -> None:
-        """Hide, send, restore, answer."""
-        await self._evidence.record(
-            Step(
-                "guard.proxy.received",
-                facts={"bytes": len(raw), "messages": len(body["messages"]), "streamed": bool(body.get("stream"))},
-            )
-        )
-        session = self._guard.session()
-        hidden = await self._guarded(lambda: hide_body(body, self._guard, session))
-        facts = count_facts(hidden.counts)
-        sent: dict[str, Any] = {"host": urlsplit(self._origin).netloc[:256]}
-        if hidden.store_off:
-            sent["store_turned_off"] = True
-        await self._evidence.record(
-            Step("guard.text.detect", "found" if facts else "clean", agents=self._guard.refs, facts=facts),
-            Step("guard.text.hide", "masked" if facts else "clean", facts={"masked": hidden.counts.total()}),
-            Step("guard.proxy.sent", agents=self._guard.refs, facts=sent),
-        )
-        begun = time.monotonic()
-        seconds = float(self._settings.upstream_seconds)
-        data = dump(hidden.body).encode()
-        async with opened(self._client, self._origin, data, request_headers(headers), seconds) as response:
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.status_code == 200 and body.get("stream") and kind == "text/event-stream":
-                await self._stream(response, session, begun)
-            else:
-                await self._plain(response, session, begun, seconds)
+    def __repr__(self) -> str:
+        return f"Exchange({self._id})"
 
-    async def refuse(self, refusal: ProxyRefusal, result: str = "blocked") -> None:
-        """Record a refusal, decide, and tell the client; if the log fails, only tell the client."""
-        receipt = ""
+    @property
+    def over(self) -> bool:
+        """Whether the answer is complete, or nobody is there to take it."""
+        return self._flags.over
+
+    def feed(self, event: In) -> list[Out]:
+        """Take the next event, return what is to be done, in order; never raises for what an event holds."""
+        if isinstance(event, Failed):
+            return self._commit(self._refused, event.refusal)
+        if isinstance(event, Gone):
+            return self._commit(self._cancelled)
+        if self._flags.over:
+            return []
         try:
-            await self._evidence.record(
-                Step("guard.proxy.refused", result, facts={"rule": refusal.rule, "status": refusal.status})
-            )
-            if not self._evidence.decided:
-                receipt = await self._evidence.decide(result)
-        except Exception:  # noqa: BLE001  the log is why we refuse, or will not take the refusal: still no answer
-            refusal = ProxyRefusal("guard.proxy.log", 503, "the audit log cannot take the request now")
-        with contextlib.suppress(OSError):  # the client is gone
-            if self._streaming:
-                await self._write(event(error_bytes(refusal, self._id).decode()), more=False)
-            elif not self._started:
-                await self._answer(refusal.status, error_bytes(refusal, self._id), {}, receipt)
-
-    async def _guarded(self, work: Callable[[], T]) -> T:
-        """Run guard work in a thread within the time limit; whatever goes wrong is a refusal."""
-        try:
-            with anyio.fail_after(self._settings.guard_seconds):
-                return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
-        except ProxyRefusal:
-            raise
+            found: list[Out] = self._taken(event)
+        except ProxyRefusal as refusal:
+            return self._commit(self._refused, refusal)
         except TimeoutError:
-            raise ProxyRefusal("guard.proxy.guard_time", 503, "the guard took too long") from None
+            return self._commit(self._refused, ProxyRefusal("guard.proxy.guard_time", 503, "the guard took too long"))
         except Exception:  # noqa: BLE001  fail closed: a guard that crashes blocks, and its error may hold content
-            raise ProxyRefusal("guard.proxy.guard_failed", 500, "the guard failed") from None
+            return self._commit(self._refused, ProxyRefusal("guard.proxy.guard_failed", 500, "the guard failed"))
+        return self._commit(lambda: found)
 
-    async def _replied(self, status: int, begun: float, restored: int, masked: int, *, result: str) -> None:
-        facts = {
-            "latency_us": int((time.monotonic() - begun) * 1_000_000),
-            "masked": masked,
-            "restored": restored,
-            "status": status,
-        }
-        await self._evidence.record(Step("guard.proxy.replied", result, facts=facts))
+    def _commit(self, make: Callable[..., list[Out]], *arguments: Any) -> list[Out]:
+        """Return what is to be done if the exchange goes on, and note it: all that ``Failed`` and ``Gone`` look at."""
+        with self._lock:
+            if arguments and arguments[0].rule == LOG_RULE and not self._gone:
+                self._flags, self._log_broken = self._before, True
+            if self._flags.over:
+                return []
+            found = make(*arguments)
+            after = self._flags.after(found)
+            logged = any(isinstance(out, Open | Note | Decide) for out in found)
+            self._before, self._flags = self._flags if logged else after, after
+            return found
 
-    async def _plain(self, response: httpx.Response, session: Session, begun: float, seconds: float) -> None:
-        status = response.status_code
-        try:
-            with anyio.fail_after(seconds):
-                data = await read_all(response)
-        except TimeoutError:
-            raise ProxyRefusal("guard.proxy.upstream_time", 504, "the upstream took too long") from None
-        if not (status == 200 or 400 <= status <= 599):
-            raise ProxyRefusal("guard.proxy.upstream_status", 502, "the upstream answered with an unknown status")
-        value, tally = await self._guarded(lambda: clean_reply(data, session))
-        if status == 200 and not isinstance(value.get("choices"), list):
-            raise ProxyRefusal("guard.proxy.reply_shape", 502, "the upstream's reply has no choices")
-        result = "answered" if status == 200 else "failed"
-        await self._replied(status, begun, tally.restored, tally.masked, result=result)
-        receipt = await self._evidence.decide(result, _texts(value))
-        headers = reply_headers(response.headers.multi_items())
-        await self._answer(status, dump(value).encode(), headers, receipt)
+    def _taken(self, event: In) -> list[Out]:
+        match event:
+            case Head():
+                return self._on_head(event)
+            case Body():
+                return self._on_body(event.data)
+            case Reviewed():
+                return self._on_review(event)
+            case ReplyHead():
+                return self._on_reply_head(event)
+            case ReplyData():
+                return self._on_reply_data(event.data)
+            case ReplyEnd():
+                return self._on_reply_end()
+            case _:
+                return []
 
-    async def _stream(self, response: httpx.Response, session: Session, begun: float) -> None:
-        parser, reply = EventParser(), ReplyStream(session)
-        await self._start(200, "text/event-stream; charset=utf-8", reply_headers(response.headers.multi_items()))
-        self._streaming = True
-        ended = False
-        async for piece in response.aiter_bytes():
-            found = parser.feed(piece)
-            ended = await self._pass_on(found, reply)
-            if ended:
-                break
-        if not ended:
-            ended = await self._pass_on(parser.close(), reply)
-        if not ended:  # cut off: what came must not look complete
+    # ── the request ─────────────────────────────────────────────────────────────────────────────────
+
+    def _on_head(self, head: Head) -> list[Out]:
+        self._head = head
+        self.api = _form(head)
+        self.endpoint = find_endpoint(head, self._gate, self._caller)
+        if self.endpoint is not None:
+            self.api = self.endpoint.api
+        self._request = GuardedRequest(self._gate, self._caller, head, self.endpoint)
+        return []
+
+    def _on_body(self, data: bytes) -> list[Out]:
+        request = self._request
+        if request is None or self._flags.opened:
+            raise ProxyRefusal("guard.proxy.internal", 500, "the body came at the wrong time")
+        request.read(data)
+        request.decide()
+        self.model = request.model_word
+        opened = Open(request.prompt, self._caller.purpose)
+        received, *noted = request.steps()
+        if request.verdict == "review":
+            held = Step("guard.proxy.held", "review", facts={"findings": len(request.review_facts)})
+            return [opened, Note((received, *noted, held)), Hold(request.commitment, request.review_facts)]
+        if refusal := request.refusal():
+            return [opened, Note((received, *noted)), *self._refused(refusal, opened=True)]
+        return [opened, *self._sending(request, (received, *noted), approved=False)]
+
+    def _on_review(self, reviewed: Reviewed) -> list[Out]:
+        request = self._request
+        if request is None or not self._flags.held or self._flags.sent:
+            raise ProxyRefusal("guard.proxy.internal", 500, "a review came at the wrong time")
+        facts = {"by": reviewed.by[:64]} if reviewed.by.isascii() and reviewed.by.isprintable() else {}
+        step = Step("guard.proxy.reviewed", "approved" if reviewed.approved else "rejected", facts=facts)
+        if not reviewed.approved:
+            refusal = ProxyRefusal("guard.proxy.review", 403, "a person has not approved this request")
+            return [Note((step,)), *self._refused(refusal)]
+        return self._sending(request, (step,), approved=True)
+
+    def _sending(self, request: GuardedRequest, before: Sequence[Step], *, approved: bool) -> list[Out]:
+        upstream = choose(self._head, self.endpoint, request.model, self._gate, self._caller)
+        self._session = session = request.session()
+        out = request.rewrite(session, approved=approved)
+        facts: dict[str, Any] = {"host": urlsplit(upstream.origin).netloc[:256], "upstream": upstream.name[:64]}
+        if self.model:
+            facts["model"] = self.model
+        steps = (*before, *request.rewrite_steps(), Step("guard.proxy.sent", agents=request.agents, facts=facts))
+        self.upstream = upstream.name
+        self._sent_at = self._clock()
+        method = self._head.method.upper()
+        return [Note(steps), Send(upstream.name, method, out.path, out.query, out.headers, out.body)]
+
+    # ── the reply ───────────────────────────────────────────────────────────────────────────────────
+
+    def _on_reply_head(self, head: ReplyHead) -> list[Out]:
+        request = self._request
+        if request is None or not self._flags.sent or self._reply is not None:
+            raise ProxyRefusal("guard.proxy.upstream", 502, "the upstream answered at the wrong time")
+        self._reply = self._open_reply(head, request)
+        if self._reply.streaming:
+            return [self._answer_head(self._reply.status, self._reply.headers, receipt=False)]
+        return []
+
+    def _open_reply(self, head: ReplyHead, request: GuardedRequest) -> Reply:
+        if self.endpoint is None or self._session is None:
+            return PassedReply(head.status, head.headers)
+        view = ReplyView(self._gate.guarded, self._caller.tenant, self._caller.purpose)
+        settings = self._gate.settings
+        return open_reply(
+            self.endpoint, head.status, head.headers, self._session, view, request.streams,
+            media=settings.media, limit=settings.max_reply_bytes, request_id=self._id,
+        )  # fmt: skip
+
+    def _on_reply_data(self, data: bytes) -> list[Out]:
+        reply = self._opened_reply()
+        out = reply.feed(data)
+        if not reply.streaming:
+            self._plain.append(out)
+            return []
+        found: list[Out] = [AnswerData(out)] if out else []
+        return [*found, *self._end_stream(reply)] if reply.ended else found
+
+    def _on_reply_end(self) -> list[Out]:
+        self._reply_over = True
+        reply = self._opened_reply()
+        if reply.streaming:
+            return self._end_stream(reply)
+        self._plain.append(reply.close())
+        body = b"".join(self._plain)
+        self._plain.clear()
+        headers = (*(h for h in reply.headers if h[0] != "content-length"), ("content-length", str(len(body))))
+        return [
+            *self._replied(reply),
+            self._answer_head(reply.status, headers, receipt=True),
+            AnswerData(body),
+            AnswerEnd(),
+        ]
+
+    def _end_stream(self, reply: Reply) -> list[Out]:
+        rest = reply.close()
+        if not reply.ended:  # what came must not look complete
             raise ProxyRefusal("guard.proxy.upstream_broke", 502, "the upstream's stream ended before its end")
-        out = "".join(map(_event_text, await self._guarded(reply.close)))
-        await self._replied(200, begun, reply.restored, reply.masked, result="answered")
-        receipt = await self._evidence.decide("answered", reply.text)
-        end = f": {RECEIPT} {encode_receipt(receipt)}\n\n".encode() + event(DONE)
-        await self._write(out.encode() + end, more=False)
+        found = [*self._replied(reply), *([AnswerData(rest)] if rest else []), ReceiptComment()]
+        return [*found, *([AnswerData(reply.tail)] if reply.tail else []), AnswerEnd()]
 
-    async def _pass_on(self, found: list[str], reply: ReplyStream) -> bool:
-        """Clean the events and give them out; return whether the last one was the end."""
-        ended = DONE in found
-        if ended:
-            found = found[: found.index(DONE)]
-        if found:
-            out = await self._guarded(lambda: [line for data in found for line in reply.feed(data)])
-            if out:
-                await self._write("".join(map(_event_text, out)).encode(), more=True)
-        return ended
+    def _opened_reply(self) -> Reply:
+        if self._reply is None:
+            raise ProxyRefusal("guard.proxy.upstream", 502, "the upstream answered at the wrong time")
+        return self._reply
 
-    async def _start(self, status: int, kind: str, headers: dict[str, str]) -> None:
-        self._started = True
-        everything = {**headers, "content-type": kind, REQUEST_ID: self._id, "cache-control": "no-store"}
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in everything.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+    def _replied(self, reply: Reply) -> list[Out]:
+        result = "answered" if reply.status < 400 else "failed"
+        facts = {
+            "latency_us": max(0, (self._clock() - self._sent_at) // 1000),
+            "masked": reply.masked,
+            "restored": reply.restored,
+            "status": reply.status,
+        }
+        return [Note((Step("guard.proxy.replied", result, facts=facts),)), Decide(result, reply.text)]
 
-    async def _answer(self, status: int, data: bytes, headers: dict[str, str], receipt: str) -> None:
-        more = {**headers, "content-length": str(len(data))}
-        if receipt:
-            more[RECEIPT] = encode_receipt(receipt)
-        await self._start(status, "application/json", more)
-        await self._write(data, more=False)
+    def _answer_head(self, status: int, headers: Sequence[tuple[str, str]], *, receipt: bool) -> AnswerHead:
+        return AnswerHead(status, (*headers, ("cache-control", "no-store"), (REQUEST_ID, self._id)), receipt)
 
-    async def _write(self, data: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+    # ── no ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _refused(self, refusal: ProxyRefusal, *, opened: bool = False) -> list[Out]:
+        """Return the end of the exchange: decided, and told to the client. Reads nothing that a thread may hold."""
+        flags = self._flags
+        result = "failed" if refusal.rule.startswith(_FAILURES) else "blocked"
+        found: list[Out] = [HangUp()] if flags.sent and not self._reply_over else []
+        decided = self._log_broken or flags.decided
+        if not decided:
+            step = Step("guard.proxy.refused", result, facts={"rule": refusal.rule[:256], "status": refusal.status})
+            found += [] if opened or flags.opened else [Open("", self._caller.purpose)]
+            found += [Note((step,)), Decide(result, None)]
+        if flags.begun:
+            found.append(AnswerData(self._event(refusal)))
+            return [*found, *([] if decided else [ReceiptComment()]), AnswerEnd()]
+        body = error_body(self.api, refusal, self._id, rpc_id=self._rpc_id)
+        head = self._answer_head(refusal.status, (*_JSON, ("content-length", str(len(body)))), receipt=not decided)
+        return [*found, head, AnswerData(body), AnswerEnd()]
+
+    @property
+    def _rpc_id(self) -> str | int | None:
+        return self._request.rpc_id if self._request is not None else None
+
+    def _event(self, refusal: ProxyRefusal) -> bytes:
+        try:
+            return self._reply.error(refusal, self._id) if self._reply is not None else b""
+        except Exception:  # noqa: BLE001  the reply may be half-way in another thread
+            return error_event(self.api, refusal, self._id)
+
+    def _cancelled(self) -> list[Out]:
+        flags = self._flags
+        found: list[Out] = [HangUp()] if flags.sent and not self._reply_over else []
+        if flags.opened and not flags.decided and not self._log_broken:
+            found += [Note((Step("guard.proxy.cancelled", "cancelled"),)), Decide("cancelled", None)]
+        self._flags, self._gone = flags.ended(), True
+        return found
 
 
-def _event_text(data: str) -> str:
-    return event(data).decode()
+class _Flags:
+    """What was given out so far; made anew, never changed, so that another thread sees all of it or nothing."""
+
+    __slots__ = ("begun", "decided", "held", "opened", "over", "sent")
+
+    def __init__(self) -> None:
+        self.opened = self.held = self.sent = self.decided = self.begun = self.over = False
+
+    def __repr__(self) -> str:
+        return f"_Flags({', '.join(name for name in self.__slots__ if getattr(self, name))})"
+
+    def _copy(self) -> _Flags:
+        made = _Flags()
+        for name in self.__slots__:
+            setattr(made, name, getattr(self, name))
+        return made
+
+    def after(self, given: Sequence[Out]) -> _Flags:
+        """Return the flags once ``given`` is given out."""
+        made = self._copy()
+        for out in given:
+            name = _RAISED.get(type(out))
+            if name is not None:
+                setattr(made, name, True)
+        return made
+
+    def ended(self) -> _Flags:
+        """Return the flags of an exchange that nobody waits for."""
+        made = self._copy()
+        made.over = True
+        return made
 
 
-def _texts(value: dict[str, Any]) -> str:
-    """Return the content of all choices, one per line: what the log commits to as the output."""
-    choices = value.get("choices")
-    found: list[str] = []
-    for choice in choices if isinstance(choices, list) else ():
-        message = choice.get("message") if isinstance(choice, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, str):
-            found.append(content)
-    return "\n".join(found)
+_RAISED: dict[type[Any], str] = {
+    Open: "opened", Hold: "held", Send: "sent", Decide: "decided", AnswerHead: "begun", AnswerEnd: "over",
+}  # fmt: skip
+
+
+def _form(head: Head) -> str:
+    """Return whose form an error has while the endpoint is not known."""
+    from trustplane.guard.proxy.wire.table import find_api
+
+    return find_api(head.headers) or "openai"

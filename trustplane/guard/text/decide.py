@@ -93,6 +93,8 @@ class Decision(NamedTuple):
     length: int
     reason: str = ""
     bound: int = 0
+    codes: bool = True
+    """Whether the text may hold what looks like a pseudonym."""
 
     @property
     def goes(self) -> bool:
@@ -124,12 +126,13 @@ def decide(
     *,
     kind: Callable[[Hit], str] = lambda _hit: "personal",
     reason: str = "",
+    codes: bool = True,
 ) -> Decision:
     """Return the verdict on ``text``; pure.
 
     ``hits``: candidates, overlaps allowed: an action that is stricter covers what it overlaps, so that a value which
     may pass does not carry out one that may not. ``kind``: whether a finding is ``personal`` or ``secret``.
-    ``reason``: why the text could not be looked at, where it could not.
+    ``reason``: why the text could not be looked at, where it could not. ``codes``: see :class:`Decision`.
 
     Precedence: block > unknown > review > redact > allow.
 
@@ -140,11 +143,18 @@ def decide(
     check_direction(direction)
     effective = policy.for_(tenant, purpose)
     found = list(hits)
-    if any(not 0 <= h.start < h.end <= len(text) or not 0.0 <= h.score <= 1.0 for h in found):
-        found, reason = [], reason or "guard.text.span"
+    if not found and not judgements and not reason:
+        digest, length, bound = effective.digest, len(text), _bound(text)
+        return Decision("allow", (), (), digest, direction, tenant, purpose, length, "", bound, codes)
+    length = len(text)
+    for _, start, end, score, _ in found:
+        if not 0 <= start < end <= length or not 0.0 <= score <= 1.0:
+            found, reason = [], reason or "guard.text.span"
+            break
     counted = [h for h in found if effective.counts(h, kind(h))]
-    mails = _Cover(h for h in counted if h.entity == "EMAIL_ADDRESS")
-    counted = [h for h in counted if h.entity not in HOSTS or not mails.holds(h)]
+    if any(h.entity in HOSTS for h in counted):
+        mails = _Cover(h for h in counted if h.entity == "EMAIL_ADDRESS")
+        counted = [h for h in counted if h.entity not in HOSTS or not mails.holds(h)]
     decided = _settle(_actions(text, counted, effective, direction, kind))
     actions = {d.action for d in decided} | {j.action for j in judgements}
     if any(j.action == "block" and j.outcome == "hit" for j in judgements) or any(d.action == "block" for d in decided):
@@ -166,6 +176,7 @@ def decide(
         len(text),
         reason,
         _bound(text),
+        codes,
     )
 
 
@@ -207,6 +218,8 @@ def _settle(candidates: Iterable[Decided]) -> tuple[Decided, ...]:
     for candidate in candidates:
         (open_ if candidate.action == "allow" else strict).append(candidate)
     settled = _clusters(strict)
+    if not open_:
+        return tuple(settled)
     ends = [d.hit.end for d in settled]
     kept = [c for c in _clusters(open_) if not _touches(c.hit, settled, ends)]
     return tuple(sorted([*settled, *kept], key=lambda d: d.hit.start))
@@ -214,20 +227,29 @@ def _settle(candidates: Iterable[Decided]) -> tuple[Decided, ...]:
 
 def _clusters(candidates: list[Decided]) -> list[Decided]:
     found: list[Decided] = []
-    for candidate in sorted(candidates, key=lambda d: (d.hit.start, d.hit.end, d.hit.entity, d.hit.rule)):
-        if found and candidate.hit.start < found[-1].hit.end:
-            last = found[-1]
-            best = min(last, candidate, key=_rank)
-            end = max(last.hit.end, candidate.hit.end)
-            found[-1] = best._replace(hit=best.hit._replace(start=last.hit.start, end=end))
+    last = -1
+    for candidate in sorted(candidates, key=_order):
+        _, start, end, _, _ = candidate.hit
+        if start < last:
+            before = found[-1]
+            best = before if _rank(before) <= _rank(candidate) else candidate
+            last = max(last, end)
+            entity, _, _, score, rule = best.hit
+            found[-1] = Decided(Hit(entity, before.hit.start, last, score, rule), best.action, best.why)
         else:
             found.append(candidate)
+            last = end
     return found
 
 
+def _order(decided: Decided) -> tuple[int, int, str, str]:
+    entity, start, end, _, rule = decided.hit
+    return (start, end, entity, rule)
+
+
 def _rank(decided: Decided) -> tuple[int, int, float, str]:
-    hit = decided.hit
-    return (_STRICT.index(decided.action), hit.start - hit.end, -hit.score, hit.entity)
+    entity, start, end, score, _ = decided.hit
+    return (_STRICT.index(decided.action), start - end, -score, entity)
 
 
 def _touches(hit: Hit, settled: Sequence[Decided], ends: Sequence[int]) -> bool:
@@ -246,13 +268,15 @@ def apply(
     *,
     key: bytes = b"",
     approved: bool = False,
+    whole: bool = False,
 ) -> list[str]:
     """Return the texts that may go on, one for each decision; the texts are parts of one document.
 
     ``session`` makes the pseudonyms; what looks like one of its pseudonyms is hidden too, and so are names that it
     knows. ``key``: 16 bytes or more for ``hash``, as ``<EMAIL_ADDRESS#3f9a2c…>``: HMAC-SHA-256 (RFC 2104) of the folded
     value under a key of the tenant, 48 bits. ``approved``: a person has let texts under review pass; the places of
-    review are masked.
+    review are masked. ``whole``: the decisions were made together, about all texts that ``session`` has seen or will
+    see, so that names need not be looked for again.
 
     Raises:
         Refused: a verdict is block or unknown, or review without approval; then nothing is returned of any text.
@@ -263,16 +287,24 @@ def apply(
             raise InputError("the decision is about another text")
         if not decision.goes and not (approved and decision.verdict == "review"):
             raise Refused(f"the policy does not let this text pass: {decision.verdict}", hint=decision.reason)
-    if session is not None:
-        for decision, text in zip(decisions, texts, strict=True):
+    if session is None:
+        return [_redacted(d, text, None, key) for d, text in zip(decisions, texts, strict=True)]
+    calm = [whole and not decision.codes for decision in decisions]
+    for decision, text, quiet in zip(decisions, texts, calm, strict=True):
+        if not quiet:
             session.notice(text, [d.hit for d in decision.hits if d.action == "pseudonymise"])
-    return [_redacted(d, text, session, key) for d, text in zip(decisions, texts, strict=True)]
+    return [
+        _redacted(decision, text, session, key, quiet=quiet)
+        for decision, text, quiet in zip(decisions, texts, calm, strict=True)
+    ]
 
 
-def _redacted(decision: Decision, text: str, session: Pseudonymiser | None, key: bytes) -> str:
+def _redacted(decision: Decision, text: str, session: Pseudonymiser | None, key: bytes, *, quiet: bool = False) -> str:
     decided = [d for d in decision.hits if d.action != "allow"]
-    if session is not None:
+    if session is not None and not quiet:
         decided = _clusters([*decided, *(Decided(hit, "pseudonymise") for hit in session.known(text, []))])
+    if not decided:
+        return text
     pieces: list[str] = []
     position, waiting = 0, list[Hit]()
 

@@ -1,4 +1,4 @@
-"""Encoded segments: base64, base32 and hex that hold text."""
+"""Encoded segments: base64, base32 and hex that hold text; digests in hex, which hold none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from trustplane.guard.text.spans import Edit, Piece
 
-__all__ = ["SEGMENT_GATE", "SPACED_GATE", "segment_edits", "spaced_hex_edits"]
+__all__ = ["SEGMENT_GATE", "SPACED_GATE", "in_digest", "segment_edits", "spaced_hex_edits"]
 
 _C = "[A-Za-z0-9+/_-]"
 _L = "[A-Za-z+/_-]"
@@ -23,6 +23,12 @@ SPACED_GATE = r"[0-9A-Fa-f]{2}(?:[ :,;-]{1,2}(?:0x)?[0-9A-Fa-f]{2}){6}"
 """RE2: matches every text that ``spaced_hex_edits`` finds something in."""
 _RUN = re.compile(rf"{_C}{{8,}}+(?:[ \t]*\r?\n[ \t]*+{_C}{{2,}}+)*+(={{0,6}})")
 _LINE = re.compile(rf"{_C}++")
+_SHOWN = bytes(
+    ord("x") if re.match(_C, chr(byte)) else ord(" ") if byte in b" \t\r" else byte if byte in b"=\n" else ord(".")
+    for byte in range(256)
+)
+_HOPE = re.compile(rb"xxxxxxxx(?:xxxx|=| *+\n *+x)")
+"""Where a run that may hold something begins, in ``_SHOWN`` form: with 12 characters, padding or a second line."""
 _PART = re.compile(r"[A-Za-z0-9]{12,}+")
 _HEX = re.compile(r"(?:0[xX])?((?:[0-9A-Fa-f]{2}){7,}+)[0-9A-Fa-f]?\Z")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}+\Z")
@@ -34,6 +40,10 @@ _SPACED = re.compile(
 )
 _PAIR = re.compile(r"(?:0x)?[0-9A-Fa-f]{2}(?!x)")
 _BAD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\U000f0000-\U0010ffff]")
+_DIGEST = 32
+"""Hexadecimal digits of the shortest digest that is in common use, MD5 (RFC 1321)."""
+_DIGITS = re.compile(rf"(?=[0-9]*+[A-Fa-f])(?:[0-9a-f]{{{_DIGEST},}}+|[0-9A-F]{{{_DIGEST},}}+)")
+_HEX_DIGITS = frozenset("0123456789ABCDEFabcdef")
 _HEAD = 24
 """Bytes that are looked at before a whole segment is decoded; in a text at most two of them are no text."""
 _TEXT = bytes((9, 10, 13, *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF5)))
@@ -46,7 +56,16 @@ def segment_edits(text: str) -> Iterator[Edit]:
     character is decoded at most a dozen times. A place in the decoded text maps to the whole groups that
     encode it: 4 characters in base64, 8 in base32, 2 in hex. Sources: RFC 4648, RFC 2045 section 6.8.
     """
-    for run in _RUN.finditer(text):
+    for run in _runs(text):
+        if "\n" not in run.group():  # a single line, as most are
+            padding = len(run.group(1))
+            start, end = run.span()
+            if pieces := _decoded(text[start : end - padding], bool(padding)):
+                pieces = [piece._replace(origin=piece.origin + start) for piece in pieces]
+                yield Edit(start, end, _closed(pieces, start, end))
+            else:
+                yield from _parts(text, start, end)
+            continue
         lines = [line.span() for line in _LINE.finditer(text, run.start(), run.end() - len(run.group(1)))]
         padded = bool(run.group(1))
         for first, last, pieces in _blocks(text, lines, padded):
@@ -56,6 +75,21 @@ def segment_edits(text: str) -> Iterator[Edit]:
                 yield Edit(start, end, _closed(pieces, start, end))
             else:
                 yield from _parts(text, start, end)
+
+
+def _runs(text: str) -> Iterator[re.Match[str]]:
+    """Yield the runs, without those of one line with less than 12 characters and no padding: they hold nothing."""
+    shown = text.encode("ascii", "replace").translate(_SHOWN)
+    at = 0
+    while hope := _HOPE.search(shown, at):
+        start = hope.start()
+        while start > at and shown[start - 1] == 0x78:  # at most three, else it would have been found there
+            start -= 1
+        run = _RUN.match(text, start)
+        if run is None:
+            raise AssertionError("eight characters are a run")
+        yield run
+        at = run.end()
 
 
 def _blocks(text: str, lines: list[tuple[int, int]], padded: bool) -> Iterator[tuple[int, int, list[Piece]]]:
@@ -214,3 +248,18 @@ def spaced_hex_edits(text: str) -> Iterator[Edit]:
             pieces.append(Piece(_kept(character), pairs[at][0], pairs[at + width - 1][1] - pairs[at][0]))
             at += width
         yield Edit(run.start(), run.end(), pieces)
+
+
+def in_digest(text: str, start: int, end: int) -> bool:
+    """Return whether a span is a part of a longer unbroken run of hexadecimal digits that is as long as a digest.
+
+    The run has one case and, in the span or 32 characters from it, a letter. No more than that is looked at.
+    """
+    beside = {text[start - 1 : start], text[end : end + 1]}
+    if beside.isdisjoint(_HEX_DIGITS) or not text[start:end].isalnum():  # so it is in no longer run
+        return False
+    low = max(0, start - _DIGEST)
+    return any(
+        run.start() <= start - low and end - low <= run.end() and run.end() - run.start() > end - start
+        for run in _DIGITS.finditer(text[low : end + _DIGEST])
+    )

@@ -8,12 +8,13 @@ from typing import Any
 
 from trustplane.errors import InputError, Refused, TrustplaneError
 from trustplane.guard.text.hit import Hit, Rule
-from trustplane.guard.text.presidio.compiled import CompiledPattern
+from trustplane.guard.text.presidio.compiled import CompiledPattern, islands
 from trustplane.guard.text.presidio.gates import Gates, encode
 from trustplane.guard.text.presidio.patterns import locale_of
+from trustplane.guard.text.rules.windows import margin_behind
 from trustplane.guard.text.views import latin
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "run_one"]
 
 CONTEXT_BOOST = 0.35
 CONTEXT_FLOOR = 0.4
@@ -24,6 +25,7 @@ CONTEXT_WORDS = 5
 PATTERN_REACH = 256
 """What is taken as the reach of a Presidio pattern."""
 _TOKEN = re.compile(r"[A-Za-z]+")
+_LETTERS = bytes(byte | 32 if chr(byte).isalpha() and byte < 128 else 32 for byte in range(256))
 
 
 class Engine:
@@ -59,10 +61,10 @@ class Engine:
         folded = [i for i, rule in enumerate(rules) if rule.view != "latin"]
         blanked = [i for i, rule in enumerate(rules) if rule.view == "latin"]
         own, close = [_any_of(rule) for rule in rules], [p.gates[1] for p in self.patterns]
-        self._ascii = _Plan(self, range(len(rules)), own, close, [p.gates[1] for p in self.user])
-        self._text = _Plan(self, folded, own, [], [p.gates[0] for p in self.user])
-        self._latin = _Plan(self, blanked, own, [p.gates[0] for p in self.patterns], [])
-        self._latin_ascii = _Plan(self, blanked, own, close, [])
+        self._ascii = _Plan(self, range(len(rules)), own, close, [p.gates[1] for p in self.user], is_ascii=True)
+        self._text = _Plan(self, folded, own, [], [p.gates[0] for p in self.user], is_ascii=False)
+        self._latin = _Plan(self, blanked, own, [p.gates[0] for p in self.patterns], [], is_ascii=False)
+        self._latin_ascii = _Plan(self, blanked, own, close, [], is_ascii=True)
 
     def __repr__(self) -> str:
         return f"Engine({len(self.rules)} rules, {len(self.patterns)} + {len(self.user)} patterns)"
@@ -91,18 +93,26 @@ class Engine:
     def search_user(self, text: str) -> list[Hit]:
         """Return what the patterns of the user's recognisers find in ``text``, for a text that is not folded."""
         data = encode(text)
-        return [hit for pattern in self.user for hit in self._found(pattern, text, data, None)]
+        words = _Words(text)
+        return [hit for pattern in self.user for hit in self._lifted(text, pattern, words, pattern.find(text, data))]
 
-    def _found(self, pattern: CompiledPattern, text: str, data: bytes, words: _Words | None) -> Iterable[Hit]:
-        if pattern.unchecked and pattern.score < self._threshold:
-            words = words or _Words(text)
-            if pattern.context.isdisjoint(words.all()):
-                return
-        for hit in pattern.find(text, data):
-            if hit.score < 1 and pattern.context:
-                hit = _in_context(text, hit, pattern.context)
-            if hit.score >= self._threshold:
-                yield _trimmed(text, hit)
+    def _too_low(self, pattern: CompiledPattern, words: _Words) -> bool:
+        """Return whether ``pattern`` cannot reach the threshold in a text of ``words``."""
+        if not pattern.unchecked or pattern.score >= self._threshold:
+            return False
+        return not pattern.context or pattern.context.isdisjoint(words.all())
+
+    def _lifted(self, text: str, pattern: CompiledPattern, words: _Words, hits: Iterable[Hit]) -> Iterable[Hit]:
+        """Yield ``hits`` of a pattern, which are looked for only now, lifted by its words and over the threshold."""
+        if self._too_low(pattern, words):
+            return
+        threshold = self._threshold
+        for hit in hits:
+            score = hit.score
+            if score < 1 and pattern.context and _in_context(text, hit.start, pattern.context):
+                score = min(1.0, max(score + CONTEXT_BOOST, CONTEXT_FLOOR))
+            if score >= threshold:
+                yield _trimmed(text, hit, score)
 
     def explain(self) -> list[dict[str, Any]]:
         """Return what each rule and pattern is: ``id``, ``pattern``, ``version``, ``entities``, ``engine``, ...
@@ -137,6 +147,8 @@ class _Plan:
         own: Sequence[Sequence[str]],
         patterns: Sequence[Sequence[str]],
         user: Sequence[Sequence[str]],
+        *,
+        is_ascii: bool,
     ) -> None:
         self._engine = engine
         self._rules = [engine.rules[i] for i in rules]
@@ -148,7 +160,12 @@ class _Plan:
         if user:
             self._run += engine.user
             gates += user
-        self._gates = Gates(gates, sifted=range(len(self._rules), len(gates)))
+        first = len(self._rules)
+        self._patterns = [what for what in self._run if isinstance(what, CompiledPattern)]
+        self._islands = islands(self._patterns, is_ascii=is_ascii, first=first)
+        held = self._islands.held
+        left = [None if number in held else gate for number, gate in enumerate(gates)]
+        self._gates = Gates(left, sifted=range(first, len(gates)))
 
     def search(self, text: str, data: bytes) -> list[Hit]:
         if not self._run:
@@ -160,8 +177,32 @@ class _Plan:
             if isinstance(what, Rule):
                 found += _ruled(what, text)
             else:
-                found += self._engine._found(what, text, data, words)
+                found += self._engine._lifted(text, what, words, what.find(text, data))
+        places = self._islands.places(data)
+        patterns, first = self._patterns, len(self._rules)
+        for number, where in places.search.items():
+            pattern = patterns[number - first]
+            found += self._engine._lifted(text, pattern, words, pattern.find(text, data, where))
+        for number, spans in places.spans.items():
+            pattern = patterns[number - first]
+            found += self._engine._lifted(text, pattern, words, pattern.at(text, spans))
         return found
+
+
+def run_one(engine: Engine, what: Rule | CompiledPattern, text: str, since: int = 0) -> Iterable[Hit]:
+    """Return what one rule or pattern of ``engine`` finds in ``text``, of its view, whether or not its gate is open.
+
+    ``since``: hits that end before it may be left out.
+    """
+    if isinstance(what, Rule):
+        if since and margin_behind(what) is not None:
+            search: Any = what.search
+            what = what._replace(search=lambda text: search(text, since))
+        return _ruled(what, text)
+    words = _Words(text)
+    if engine._too_low(what, words):
+        return ()
+    return engine._lifted(text, what, words, what.find(text, encode(text)))
 
 
 class _Words:
@@ -173,7 +214,10 @@ class _Words:
 
     def all(self) -> set[str]:
         if self._words is None:
-            self._words = set(_TOKEN.findall(self._text.lower()))
+            if self._text.isascii():
+                self._words = set(self._text.encode("ascii").translate(_LETTERS).decode("ascii").split())
+            else:
+                self._words = set(_TOKEN.findall(self._text.lower()))
         return self._words
 
 
@@ -184,26 +228,26 @@ def _any_of(rule: Rule) -> tuple[str, ...]:
 
 def _ruled(rule: Rule, text: str) -> list[Hit]:
     try:
-        return [hit if hit.rule else hit._replace(rule=rule.id) for hit in rule.search(text)]
+        found = rule.search(text)
+        return [h if h.rule else Hit(h.entity, h.start, h.end, h.score, rule.id) for h in found]
     except (TrustplaneError, TimeoutError):
         raise
     except Exception as error:  # noqa: BLE001 - its message may hold a part of the text
         raise Refused(f"rule {rule.id} failed ({type(error).__name__})") from None
 
 
-def _in_context(text: str, hit: Hit, context: frozenset[str]) -> Hit:
-    """Lift the score of ``hit`` if one of the five words before it is a word of its recogniser's context."""
-    before = _TOKEN.findall(text, max(0, hit.start - CONTEXT_CHARS), hit.start)[-CONTEXT_WORDS:]
-    if context.isdisjoint(word.lower() for word in before):
-        return hit
-    return hit._replace(score=min(1.0, max(hit.score + CONTEXT_BOOST, CONTEXT_FLOOR)))
+def _in_context(text: str, start: int, context: frozenset[str]) -> bool:
+    """Return whether one of the five words before ``start`` is a word of a recogniser's context."""
+    before = _TOKEN.findall(text, max(0, start - CONTEXT_CHARS), start)[-CONTEXT_WORDS:]
+    return not context.isdisjoint([word.lower() for word in before])
 
 
-def _trimmed(text: str, hit: Hit) -> Hit:
-    """Return ``hit`` without the blanks that some patterns take along."""
+def _trimmed(text: str, hit: Hit, score: float) -> Hit:
+    """Return ``hit`` with ``score`` and without the blanks that some patterns take along."""
     matched = text[hit.start : hit.end]
     start = hit.start + len(matched) - len(matched.lstrip())
-    return hit._replace(start=start, end=max(start + 1, hit.start + len(matched.rstrip())))
+    end = max(start + 1, hit.start + len(matched.rstrip()))
+    return Hit(hit.entity, start, end, score, hit.rule)
 
 
 def _explained(pattern: CompiledPattern) -> dict[str, Any]:

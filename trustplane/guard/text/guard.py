@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
+import itertools
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trustplane.canon import digest, dumps
 from trustplane.errors import InputError, Refused, TrustplaneError
 from trustplane.guard.text.arguments import check_text, check_texts, listed_of
+from trustplane.guard.text.encodings import in_digest
 from trustplane.guard.text.engine import Engine
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.known import countries_of, languages_of
@@ -30,16 +34,19 @@ if TYPE_CHECKING:
     from trustplane.guard.text.names.port import NameFinder
     from trustplane.guard.text.session import Session
 
-__all__ = ["TextGuard", "count_facts"]
+__all__ = ["Again", "TextGuard", "count_facts", "people_in"]
 
-VERSION = "2"
+VERSION = "3"
 """Raised when the same rules may give another result: folding, overlaps, context."""
 RECOGNIZER_SECONDS = 5.0
 """Longest time a recogniser of the user's with code of its own may take over one text."""
 LISTED, AGAIN = "own/listed_name", "own/person_again"
 """Rules of names that the user listed, and of people found once and found again in the same text."""
-_SEPARATOR = "\n\n\x00\n\n"
-"""Stands between texts that are searched in one go; no pattern crosses it."""
+_SEPARATOR = "\n" * 64 + "\x00" + "\n" * 64
+"""Stands between texts that are searched in one go; no pattern crosses it, no rule looks for context beyond it."""
+
+
+_BETWEEN = re.compile("[^\x00]+")
 
 
 class TextGuard:
@@ -99,6 +106,8 @@ class TextGuard:
         self._outside = Outside([r for r in others if self._wants(r.supported_entities)], recognizer_seconds)
         predefined = [r for r in pattern_recognizers(self.locales) if self._wants(r.supported_entities)]
         self._described = _describe(predefined)
+        users = {r.name for r in self._recognizers}
+        self._presidio_rules = {f"presidio/{r.name}" for r in predefined if r.name not in users}
         self._engine = Engine(
             [rule for rule in self._own_rules() if self._wants(rule.entities)],
             _patterns(predefined),
@@ -226,30 +235,39 @@ class TextGuard:
         """Return all hits of at least the threshold before overlaps are resolved, in no order; as ``detect``."""
         return [*self._built_in(text), *self._custom(text)]
 
-    def detect_many(self, texts: Sequence[str]) -> list[list[Hit]]:
-        """Return ``detect`` of each text, searched in one go, which is faster for many short texts.
-
-        A person found in one of them is found in all.
-        """
+    def candidates_many(self, texts: Sequence[str]) -> list[list[Hit]]:
+        """Return ``candidates`` of each text, searched in one go, which is faster for many short texts."""
         check_texts(texts)
-        if len(texts) < 2 or any("\x00" in text for text in texts):
-            return [self.detect(text) for text in texts]
         found: list[list[Hit]] = [[] for _ in texts]
-        starts: list[int] = []
-        position = 0
-        for text in texts:
-            starts.append(position)
-            position += len(text) + len(_SEPARATOR)
-        index = 0
-        for hit in sorted(self._built_in(_SEPARATOR.join(texts)), key=lambda h: h.start):
-            while index + 1 < len(texts) and hit.start >= starts[index + 1]:
-                index += 1
-            start = hit.start - starts[index]
-            end = min(hit.end - starts[index], len(texts[index]))
-            if start < end:
-                found[index].append(hit._replace(start=start, end=end))
+        joinable = [number for number, text in enumerate(texts) if "\x00" not in text]
+        for plain in (True, False):  # texts that need folding do not slow down the others
+            group = [number for number in joinable if texts[number].isascii() == plain]
+            if len(group) > 1:
+                for number, hits in zip(group, self._joined([texts[n] for n in group]), strict=True):
+                    found[number] += hits
+            elif group:
+                found[group[0]] += self._built_in(texts[group[0]])
+        for number in set(range(len(texts))).difference(joinable):
+            found[number] += self._built_in(texts[number])
         for number, text in enumerate(texts):
-            found[number].extend(self._custom(text))
+            found[number] += self._custom(text)
+        return found
+
+    def _joined(self, texts: Sequence[str]) -> list[list[Hit]]:
+        """Return what is found in ``texts`` put one behind the other."""
+        starts = list(itertools.accumulate((len(text) + len(_SEPARATOR) for text in texts[:-1]), initial=0))
+        found: list[list[Hit]] = [[] for _ in texts]
+        for hit in self._built_in(_SEPARATOR.join(texts), starts):
+            number = bisect.bisect_right(starts, hit.start) - 1
+            start, end = hit.start - starts[number], min(hit.end - starts[number], len(texts[number]))
+            if start < end:
+                found[number].append(hit._replace(start=start, end=end))
+        return found
+
+    def detect_many(self, texts: Sequence[str]) -> list[list[Hit]]:
+        """Return ``detect`` of each text, searched in one go; a person found in one of them is found in all."""
+        found = self.candidates_many(texts)
+        _spread(texts, found, self.threshold)
         return [resolve(hits) for hits in found]
 
     def mask(self, text: str) -> str:
@@ -280,36 +298,39 @@ class TextGuard:
 
         return Session(self, **settings)
 
-    def _built_in(self, text: str) -> list[Hit]:
-        """Run the engine, the finders and the names on each view of ``text``."""
+    def _built_in(self, text: str, starts: Sequence[int] = ()) -> list[Hit]:
+        """Run the engine, the finders and the names on each view of ``text``.
+
+        ``starts``: where the texts begin that it was put together from; a person is looked for again in the own text.
+        """
         found: list[Hit] = []
         for view in views(text):
-            hits = self._in_view(view)
+            parts = _parts(view, starts) if starts else [(0, len(view.text))]
+            hits = self._in_view(view, parts)
             if self.entities is not None:
                 hits = [hit for hit in hits if hit.entity in self.entities]
+            if view.text is text:  # nothing is rewritten
+                found += hits
+                continue
             for hit in hits:
                 if view.rewritten(hit.start, hit.end):  # else an earlier view has shown it
                     start, end = view.span(hit.start, hit.end)
-                    found.append(hit._replace(start=start, end=end))
+                    found.append(Hit(hit.entity, start, end, hit.score, hit.rule))
         return found
 
-    def _in_view(self, view: View) -> list[Hit]:
+    def _in_view(self, view: View, parts: Sequence[tuple[int, int]]) -> list[Hit]:
         text = view.text
         hits = self._engine.search(text)
-        for finder in self._finders:
-            hits += self._names(finder, text)
-        hits = [hit for hit in hits if hit.score >= self.threshold]
-        people = {text[hit.start : hit.end] for hit in hits if hit.entity == "PERSON"}
-        if people:
-            again = name_pattern(person for person in people if len(person) > 1)
-            places = {(hit.start, hit.end) for hit in hits if hit.entity == "PERSON"}
-            hits += [
-                hit._replace(rule=AGAIN)
-                for hit in listed(again, "PERSON", text, self.threshold)
-                if (hit.start, hit.end) not in places
-            ]
-        hits += [hit._replace(rule=LISTED) for hit in listed(self._listed, "LISTED_NAME", text)]
-        return hits
+        for low, high in parts if self._finders else ():  # what finders say of a name depends on the whole text
+            own = text[low:high]
+            hits += [_moved(hit, low) for finder in self._finders for hit in self._names(finder, own)]
+        hits = [hit for hit in hits if hit.score >= self.threshold and not self._is_digest(text, hit)]
+        hits += _again(text, hits, parts, self.threshold)
+        return hits + [hit._replace(rule=LISTED) for hit in listed(self._listed, "LISTED_NAME", text)]
+
+    def _is_digest(self, text: str, hit: Hit) -> bool:
+        """Return whether ``hit`` is a part of a digest in hex; some of Presidio's patterns know no word boundaries."""
+        return hit.rule in self._presidio_rules and in_digest(text, hit.start, hit.end)
 
     def _names(self, finder: NameFinder, text: str) -> list[Hit]:
         if finder.heavy and (asyncio := sys.modules.get("asyncio")) and asyncio._get_running_loop() is not None:
@@ -332,6 +353,99 @@ class TextGuard:
             hits += self._engine.search_user(text)
         wanted = self.entities
         return [h for h in hits if h.score >= self.threshold and (wanted is None or h.entity in wanted)]
+
+
+def _parts(view: View, starts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return which parts of a view come from which of the texts put together, those of one text as one."""
+    parts: list[tuple[int, int]] = []
+    last = 0
+    for found in _BETWEEN.finditer(view.text):
+        low = found.start() + len(found[0]) - len(found[0].lstrip("\n"))
+        if low == found.end():
+            continue
+        number = bisect.bisect_right(starts, view.span(low, low + 1)[0])
+        if number == last:
+            parts[-1] = (parts[-1][0], found.end())
+        else:
+            parts.append(found.span())
+        last = number
+    return parts
+
+
+def _moved(hit: Hit, by: int) -> Hit:
+    return Hit(hit.entity, hit.start + by, hit.end + by, hit.score, hit.rule) if by else hit
+
+
+def _again(text: str, hits: Sequence[Hit], parts: Sequence[tuple[int, int]], threshold: float) -> list[Hit]:
+    """Return where the people of each part of a text stand again in it."""
+    people = [hit for hit in hits if hit.entity == "PERSON"]
+    if not people:
+        return []
+    places = {(hit.start, hit.end) for hit in people}
+    ends = [high for _, high in parts]
+    by_part: dict[int, set[str]] = {}
+    for hit in people:
+        number = bisect.bisect_left(ends, hit.end)
+        if hit.end - hit.start > 1 and number < len(parts):
+            by_part.setdefault(number, set()).add(text[hit.start : hit.end])
+    found = []
+    for number, names in by_part.items():
+        low, high = parts[number]
+        again = (_moved(hit, low) for hit in listed(name_pattern(names), "PERSON", text[low:high], threshold))
+        found += [hit._replace(rule=AGAIN) for hit in again if (hit.start, hit.end) not in places]
+    return found
+
+
+def _spread(texts: Sequence[str], found: Sequence[list[Hit]], score: float) -> None:
+    """Add to the hits of each text the people that were found in another one; ``score`` of the new hits."""
+    again = Again(people_in(texts, found), score)
+    if len(texts) > 1:
+        for text, hits in zip(texts, found, strict=True):
+            hits += again.find(text, hits)
+
+
+def people_in(texts: Sequence[str], found: Sequence[Sequence[Hit]]) -> frozenset[str]:
+    """Return the people that were found."""
+    return frozenset(
+        text[h.start : h.end]
+        for text, hits in zip(texts, found, strict=True)
+        for h in hits
+        if h.entity == "PERSON" and h.end - h.start > 1
+    )
+
+
+class Again:
+    """Finds people again who were found elsewhere."""
+
+    def __init__(self, people: frozenset[str], score: float = 1.0) -> None:
+        self._pattern, self._score = name_pattern(people), score
+        self._words = _words_of(people)
+
+    def find(self, text: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Return where they stand in ``text``, those in ``hits`` left out."""
+        if self._pattern is None:
+            return []
+        if self._words is not None and text.isascii():
+            lowered = text.lower()
+            if not any(word in lowered for word in self._words):
+                return []
+        there = {(h.start, h.end) for h in hits if h.entity == "PERSON"}
+        folded = fold(text)
+        places = (folded.span(h.start, h.end) for h in listed(self._pattern, "PERSON", folded.text))
+        return [Hit("PERSON", start, end, self._score, AGAIN) for start, end in places if (start, end) not in there]
+
+
+def _words_of(names: Iterable[str]) -> frozenset[str] | None:
+    """Return words of which one stands in every ASCII text that holds one of ``names``; None where that is not sure."""
+    found = set()
+    for name in names:
+        if any(character >= "\u2e80" for character in name) and not any(c >= "\uff00" for c in name):
+            continue  # CJK has no case and no ASCII form
+        words = re.findall(r"[a-z0-9]+", name.lower()) if name.isascii() else []
+        if not words:
+            return None
+        found.add(max(words, key=len))
+    return frozenset(found)
 
 
 def _patterns(recognizers: Iterable[Any]) -> list[CompiledPattern]:

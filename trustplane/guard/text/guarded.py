@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import functools
+import itertools
 import queue
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trustplane.errors import InputError
 from trustplane.guard.text.arguments import check_text, check_texts
 from trustplane.guard.text.decide import Decision, Judgement, Pseudonymiser, apply, decide, strictest
-from trustplane.guard.text.guard import AGAIN, TextGuard, count_facts
+from trustplane.guard.text.guard import Again, TextGuard, count_facts, people_in
 from trustplane.guard.text.hit import Hit
-from trustplane.guard.text.names.cues import listed, name_pattern
+from trustplane.guard.text.memo import Digests, Memo
 from trustplane.guard.text.policy import Direction, Policy, check_direction
-from trustplane.guard.text.views import fold
+from trustplane.guard.text.presidio.adopt import ENTITY
+from trustplane.guard.text.session import holds_codes
 from trustplane.step import Ref, Step
 
 __all__ = ["Guarded", "Judge"]
@@ -30,6 +33,17 @@ MAX_HUNG = 4
 _RULE_ID = re.compile(r"[A-Za-z0-9_./:@-]{1,128}\Z")
 """What a judge's rule may be called: it stands in decisions, where no text of a judge belongs."""
 _CONTEXT = re.compile(r"[^\W\d_]+")
+
+
+class _Seen(NamedTuple):
+    """What was found in a text: its digest, ``b""`` where nothing is kept; hits; whether it may hold codes."""
+
+    key: bytes
+    hits: tuple[Hit, ...]
+    codes: bool
+
+
+_NOTHING = _Seen(b"", (), True)
 
 
 class Judge(Protocol):
@@ -47,7 +61,8 @@ class Guarded:
     ``limit_seconds``. ``key``: for the action ``hash``. ``record``: takes a step per call (counts, never content).
 
     What holds: a detector or judge that raises, hangs or gives a span out of range leads to ``unknown``, which blocks.
-    Safe to share between threads if the recognisers and judges are.
+    Safe to share between threads if the recognisers and judges are. What was found in a text is remembered for a while,
+    the text is not (:mod:`trustplane.guard.text.memo`).
 
     Raises:
         InputError: the policy names an entity or rule that the guard does not know, or a judge that is not there.
@@ -72,6 +87,11 @@ class Guarded:
                     self._judges[name, table] = (judges or {}).get(name) or open_judge(name, variant)
         self._key, self._record, self.limit_seconds = key, record, limit_seconds
         self._foreign = bool(judges)
+        keeps = not self.guard.custom  # what a user's recogniser finds may change at any time
+        self._digests = Digests()
+        self._seen: Memo[_Seen] | None = Memo() if keeps else None
+        self._repeated: Memo[tuple[Hit, ...]] | None = Memo() if keeps else None
+        self._decided: Memo[Decision] | None = Memo() if keeps else None
         self._hung: list[threading.Thread] = []
         rules = self.guard.explain_rules()
         self._secrets = frozenset(rule["id"] for rule in rules if rule["kind"] == "secret")
@@ -108,10 +128,16 @@ class Guarded:
         purpose: str = "",
         contexts: Sequence[str] = (),
         source: str = "",
+        sources: Sequence[str] = (),
+        joined: Sequence[Sequence[int]] = (),
+        counts: Callable[[int, Hit], bool] | None = None,
     ) -> list[Decision]:
         """Return a decision for each part of one document; a name found in one part is found in all.
 
-        Judges are asked once, about all parts together; what they say is in each decision.
+        Judges are asked once, about all parts together, or once for each of ``sources``, which then has one for each
+        part, ``""`` for a part that is not judged; what they say is in each decision. ``joined``: numbers of parts
+        that a reader puts together without a gap: a value that is cut by their borders is found in each of them.
+        ``counts``: whether a finding in a part counts, given the part's number.
 
         Raises:
             InputError: not texts, a direction that is neither ``in`` nor ``out``, or a heavy finder in an event loop.
@@ -120,21 +146,36 @@ class Guarded:
         check_text(tenant, purpose, source, *contexts)
         check_direction(direction)
         shown = [_prefix(context) for context in contexts] or [""] * len(texts)
+        seen: Sequence[_Seen]
         try:
-            found, reason = self._find(texts, shown), ""
+            seen, reason = self._find(texts, shown, joined), ""
         except InputError:  # the guard is used in a way that it cannot serve
             raise
         except TimeoutError:
-            found, reason = [[] for _ in texts], "guard.text.timeout"
+            seen, reason = [_NOTHING for _ in texts], "guard.text.timeout"
         except Exception:  # noqa: BLE001 - whatever a detector raises, the answer is no
-            found, reason = [[] for _ in texts], "guard.text.detector"
+            seen, reason = [_NOTHING for _ in texts], "guard.text.detector"
         effective = self.policy.for_(tenant, purpose)
-        source = source or ("user" if direction == "out" else "tool")
-        judged = [] if reason else self._judge("\n".join(texts), effective, source)
-        decisions = []
-        for text, hits in zip(texts, found, strict=True):
-            made = decide(text, hits, judged, self.policy, direction, tenant, purpose, kind=self._kind, reason=reason)
-            decisions.append(made)
+        written = sources or [source or ("user" if direction == "out" else "tool")] * len(texts)
+        judged = [] if reason else self._judge_all(texts, written, effective)
+
+        def decided(number: int) -> Decision:
+            text, (key, hits, codes) = texts[number], seen[number]
+            if counts is not None and hits:
+                hits = tuple(hit for hit in hits if counts(number, hit))
+            known = (key, hits, effective.digest, direction, tenant, purpose)
+            keep = self._decided is not None and hits and key and not judged and not reason
+            if keep and self._decided is not None and (made := self._decided.get(known)) is not None:
+                return made
+            made = decide(
+                text, hits, judged, self.policy, direction, tenant, purpose,
+                kind=self._kind, reason=reason, codes=codes,
+            )  # fmt: skip
+            if keep and self._decided is not None:
+                self._decided.put(known, made, 2 * len(hits))
+            return made
+
+        decisions = [decided(number) for number in range(len(texts))]
         if self._record is not None:
             self._record(self._step(decisions, effective))
         return decisions
@@ -152,32 +193,69 @@ class Guarded:
         session: Pseudonymiser | None = None,
         *,
         approved: bool = False,
+        whole: bool = False,
     ) -> list[str]:
-        """Return the parts of one document that may go on, all or none."""
-        return apply(decisions, texts, session, key=self._key, approved=approved)
+        """Return the parts of one document that may go on, all or none; ``whole``: as :func:`decide.apply` takes it."""
+        return apply(decisions, texts, session, key=self._key, approved=approved, whole=whole)
 
     # ── looking ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _find(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[list[Hit]]:
-        found = [self._look(text, prefix) for text, prefix in zip(texts, prefixes, strict=True)]
-        people = {
-            text[h.start : h.end] for text, hits in zip(texts, found, strict=True) for h in hits if h.entity == "PERSON"
-        }
-        pattern = name_pattern(name for name in people if len(name) > 1) if len(texts) > 1 else None
-        if pattern is not None:
-            for text, hits in zip(texts, found, strict=True):
-                there = {(h.start, h.end) for h in hits if h.entity == "PERSON"}
-                folded = fold(text)
-                for hit in listed(pattern, "PERSON", folded.text):
-                    start, end = folded.span(hit.start, hit.end)
-                    if (start, end) not in there:
-                        hits.append(hit._replace(start=start, end=end, rule=AGAIN))
-        return found
+    def _find(self, texts: Sequence[str], prefixes: Sequence[str], joined: Sequence[Sequence[int]]) -> list[_Seen]:
+        whole = ["".join(texts[number] for number in group) for group in joined]
+        seen = self._look([*texts, *whole], [*prefixes, *([""] * len(whole))])
+        found = seen[: len(texts)]
+        for group, across in zip(joined, seen[len(texts) :], strict=True):
+            for number, hits in _cut(texts, group, across.hits).items():
+                found[number] = found[number]._replace(hits=(*found[number].hits, *hits))
+        people = people_in(texts, [one.hits for one in found]) if len(texts) > 1 else frozenset()
+        if not people:
+            return found
+        again = Again(people)
+        name = self._digests.of(*sorted(people))
+        return [self._with_again(text, one, again, name) for text, one in zip(texts, found, strict=True)]
 
-    def _look(self, text: str, prefix: str) -> list[Hit]:
-        cut = len(prefix)
-        candidates = self.guard.candidates(prefix + text)
-        return [h._replace(start=max(h.start - cut, 0), end=h.end - cut) for h in candidates if h.end > cut]
+    def _with_again(self, text: str, one: _Seen, again: Again, name: bytes) -> _Seen:
+        """Return ``one`` with the people, known by ``name``, who stand in the text."""
+        key = (one.key, name)
+        hits = self._repeated.get(key) if self._repeated is not None and one.key else None
+        if hits is None:
+            hits = tuple(again.find(text, ()))
+            if self._repeated is not None and one.key:
+                self._repeated.put(key, hits, len(hits))
+        there = {(h.start, h.end) for h in one.hits if h.entity == "PERSON"}
+        new = [hit for hit in hits if (hit.start, hit.end) not in there]
+        return one._replace(hits=(*one.hits, *new)) if new else one
+
+    def _look(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[_Seen]:
+        """Return what is found in each text behind its prefix; what is remembered is not looked for again."""
+        shown = [prefix + text for prefix, text in zip(prefixes, texts, strict=True)]
+        if self._seen is None:
+            looked = self._searched(shown, prefixes)
+            return [_Seen(b"", hits, holds_codes(text)) for text, hits in zip(texts, looked, strict=True)]
+        keys = [self._digests.of(f"{len(prefix)} {text}") for prefix, text in zip(prefixes, shown, strict=True)]
+        found = {key: known for key in keys if (known := self._seen.get(key)) is not None}
+        new = {key: number for number, key in enumerate(keys) if key not in found}
+        looked = self._searched([shown[n] for n in new.values()], [prefixes[n] for n in new.values()])
+        for (key, number), hits in zip(new.items(), looked, strict=True):
+            found[key] = one = _Seen(key, hits, holds_codes(texts[number]))
+            self._seen.put(key, one, len(hits))
+        return [found[key] for key in keys]
+
+    def _searched(self, shown: Sequence[str], prefixes: Sequence[str]) -> list[tuple[Hit, ...]]:
+        looked = self.guard.candidates_many(shown) if shown else []
+        return [
+            tuple(h._replace(start=max(h.start - cut, 0), end=h.end - cut) if cut else h for h in hits if h.end > cut)
+            for cut, hits in zip(map(len, prefixes), looked, strict=True)
+        ]
+
+    def _judge_all(self, texts: Sequence[str], sources: Sequence[str], policy: Policy) -> list[Judgement]:
+        if not policy.judges:
+            return []
+        found: list[Judgement] = []
+        for source in dict.fromkeys(source for source in sources if source):
+            parts = [text for text, written in zip(texts, sources, strict=True) if written == source]
+            found += self._judge("\n".join(parts), policy, source)
+        return found
 
     def _judge(self, text: str, policy: Policy, source: str) -> list[Judgement]:
         found: list[Judgement] = []
@@ -245,20 +323,57 @@ class Guarded:
         return Step("guard.text.scan", verdict, agents=agents, facts=facts)
 
 
+def _cut(texts: Sequence[str], group: Sequence[int], hits: Sequence[Hit]) -> dict[int, list[Hit]]:
+    """Return, by text of ``group``, the pieces of those ``hits`` that lie across the borders of its texts."""
+    found: dict[int, list[Hit]] = {}
+    starts = list(itertools.accumulate((len(texts[number]) for number in group), initial=0))
+    for hit in hits:
+        first = bisect.bisect_right(starts, hit.start) - 1
+        if hit.end <= starts[first + 1]:
+            continue
+        for place in range(first, len(group)):
+            start, end = max(hit.start, starts[place]), min(hit.end, starts[place + 1])
+            if start < end:
+                piece = hit._replace(start=start - starts[place], end=end - starts[place])
+                found.setdefault(group[place], []).append(piece)
+    return found
+
+
 def open_guard(policy: Policy) -> TextGuard:
-    """Return the guard that a policy asks for."""
+    """Return the guard that a policy asks for; what no table of it looks for is not searched."""
     file = policy.file
     if not file.recognizers:
-        return _guard(file.languages, file.locales, policy.lowest_threshold, file.names)
+        wanted = _wanted(policy)
+        try:
+            return _guard(file.languages, file.locales, policy.lowest_threshold, file.names, wanted)
+        except InputError:
+            if wanted is None:
+                raise
+            return _guard(file.languages, file.locales, policy.lowest_threshold, file.names, None)  # says what is amiss
     yaml = (".yaml", ".yml")
     own = [policy.path(name) if name.endswith(yaml) else name for name in file.recognizers]
     return TextGuard(file.languages, file.locales or None, policy.lowest_threshold, own, file.names)
 
 
+def _wanted(policy: Policy) -> frozenset[str] | None:
+    """Return all entities that count for anyone, ``None`` where all do or a rule is named by its id."""
+    lists = [variant.file.entities for variant in policy.variants]
+    found = frozenset(entity for entities in lists for entity in entities)
+    if not all(lists) or policy.rule_keys - found or not all(ENTITY.match(entity) for entity in found):
+        return None
+    return found if policy.file.names else found - {"LISTED_NAME"}
+
+
 @functools.lru_cache(maxsize=4)
-def _guard(languages: tuple[str, ...], locales: tuple[str, ...], threshold: float, names: tuple[str, ...]) -> TextGuard:
+def _guard(
+    languages: tuple[str, ...],
+    locales: tuple[str, ...],
+    threshold: float,
+    names: tuple[str, ...],
+    entities: frozenset[str] | None,
+) -> TextGuard:
     """Return a guard without recognisers of the user's; it keeps nothing of a text, so equal settings share one."""
-    return TextGuard(languages, locales or None, threshold, names=names)
+    return TextGuard(languages, locales or None, threshold, names=names, entities=entities)
 
 
 def _prefix(context: str) -> str:

@@ -36,6 +36,8 @@ class Rule(NamedTuple):
     ``kind``: ``personal``, ``secret``. ``source``: where the format is defined. ``examples``: texts in which
     the rule finds its entity; each is a published test value or one made with the check digit computed.
     ``reach``: how many characters a hit and the context that it looks at span at most.
+    ``shapes``: patterns (Python's), each with a number of characters: every hit ends within a match of one of them
+    or at most so far behind it; empty means that no more is known than the gates tell.
     """
 
     id: str
@@ -49,3 +51,4 @@ class Rule(NamedTuple):
     source: str = ""
     examples: tuple[str, ...] = ()
     reach: int = 256
+    shapes: tuple[tuple[str, int], ...] = ()

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -42,12 +42,15 @@ PRESETS: Mapping[str, str] = MappingProxyType(
         "strict": "secrets and card numbers block, personal data is masked, injected instructions block",
         "gdpr": "personal data becomes pseudonyms on its way out, secrets block",
         "secrets-only": "secrets block, personal data passes",
+        "proxy": "all that is found becomes pseudonyms on its way out and is masked in replies; nothing blocks",
     }
 )
 """Names of the policies that come with the package, and what each does in a sentence."""
 
 THRESHOLD = 0.4
 """Lowest score that counts where the policy names none."""
+RULINGS = 1024
+"""Rules, with entity and kind, whose tables a policy remembers."""
 _FOLDER = Path(__file__).with_name("presets")
 _SCRYPT_N = 2**14
 """Cost of the slow hash of listed names and values (RFC 7914): about 50 ms a guess."""
@@ -63,6 +66,15 @@ def check_direction(given: object) -> Direction:
         if given == known:
             return known
     raise InputError("there is no such direction", hint="out (what leaves) or in (what comes back)")
+
+
+class _Ruling(NamedTuple):
+    """What a policy says about findings of one rule: whether it looks at them, from which score on, both actions."""
+
+    wanted: bool
+    threshold: float
+    out: Action
+    in_: Action
 
 
 class Policy:
@@ -177,12 +189,8 @@ class Policy:
             InputError: the direction is neither ``in`` nor ``out``.
         """
         check_direction(direction)
-        rows: list[RuleActions | Defaults] = [*self._rows(hit, kind), self._file.defaults]
-        for table in rows:
-            found = table.out if direction == "out" else table.in_
-            if found:
-                return found
-        return "mask"
+        ruling = self._ruling(hit.rule, hit.entity, kind)
+        return ruling.out if direction == "out" else ruling.in_
 
     def actions(self, direction: Direction) -> frozenset[Action]:
         """Return every action that a finding may meet in this direction, overlays not looked at."""
@@ -193,18 +201,37 @@ class Policy:
 
     def threshold(self, hit: Hit, kind: str = "personal") -> float:
         """Return the lowest score at which this finding counts, 0..1."""
-        found = next((t.threshold for t in self._rows(hit, kind) if t.threshold is not None), self._file.threshold)
-        return THRESHOLD if found is None else found
+        return self._ruling(hit.rule, hit.entity, kind).threshold
 
     def counts(self, hit: Hit, kind: str = "personal") -> bool:
         """Whether a finding is of a sort that this policy looks at, with a score that is high enough."""
-        wanted = self._file.entities
-        return (not wanted or hit.entity in wanted or hit.rule in wanted) and hit.score >= self.threshold(hit, kind)
+        ruling = self._ruling(hit.rule, hit.entity, kind)
+        return ruling.wanted and hit.score >= ruling.threshold
 
-    def _rows(self, hit: Hit, kind: str) -> list[RuleActions]:
-        rules, kinds = self._file.rules, self._file.kinds
-        found = [rules[key] for key in (hit.rule, hit.entity) if key in rules]
-        return [*found, kinds.secret if kind == "secret" else kinds.personal]
+    @functools.cached_property
+    def _rulings(self) -> dict[tuple[str, str, str], _Ruling]:
+        return {}
+
+    def _ruling(self, rule: str, entity: str, kind: str) -> _Ruling:
+        """Return what the tables say of findings of ``rule``; remembered, since the tables do not change."""
+        known = self._rulings.get((rule, entity, kind))
+        if known is not None:
+            return known
+        file = self._file
+        rows = [file.rules[key] for key in (rule, entity) if key in file.rules]
+        rows.append(file.kinds.secret if kind == "secret" else file.kinds.personal)
+        threshold = next((row.threshold for row in rows if row.threshold is not None), file.threshold)
+        tables: list[RuleActions | Defaults] = [*rows, file.defaults]
+        made = _Ruling(
+            not file.entities or entity in file.entities or rule in file.entities,
+            THRESHOLD if threshold is None else threshold,
+            next((table.out for table in tables if table.out), "mask"),
+            next((table.in_ for table in tables if table.in_), "mask"),
+        )
+        if len(self._rulings) >= RULINGS:  # a recogniser of the user's may name entities as it likes
+            self._rulings.clear()
+        self._rulings[rule, entity, kind] = made
+        return made
 
     @property
     def lowest_threshold(self) -> float:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
+from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.restore import Pseudonyms
-from trustplane.guard.text.segment import EAGER, MOST, STEP, boundaries, open_key, view_of
+from trustplane.guard.text.screen import Reading, Screen, decided, screen_for
+from trustplane.guard.text.segment import MOST, boundaries, least_step, open_key, view_of
 from trustplane.guard.text.spelling import BEFORE, Place
 
-if TYPE_CHECKING:
-    from trustplane.guard.text.guard import TextGuard
-
-__all__ = ["REPLY_SKIPS", "Cleaner"]
+__all__ = ["REPLY_SKIPS", "Cleaner", "Looker", "Piece", "joined"]
 
 REPLY_SKIPS = frozenset({"DATE_TIME", "LOCATION", "NRP", "ORGANIZATION", "PERSON", "URL"})
 """Entities that do not count in a reply: a link, a date, a public name or place is what people ask models for."""
@@ -26,10 +25,40 @@ WIDE_STEP = 128
 KEPT = 100
 """Characters that are kept of a private key that is being dropped; its last line is shorter."""
 
-_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,4}|.|\Z)", re.DOTALL)
 _KEY_END = re.compile(r"-----END[^-]{0,64}-----")
 _BLANK = re.compile(r"[\s|]")
-_NUMBER = "+-.0123456789eE"
+
+
+class Looker(Protocol):
+    """What finds what a reply may not hold: a guard, or a policy's view of one."""
+
+    @property
+    def custom(self) -> bool:
+        """Whether recognisers of the user's run, whose hits may span anything."""
+
+    @property
+    def longest_name(self) -> int:
+        """Length in characters of the longest listed name."""
+
+    @property
+    def reach(self) -> int:
+        """How many characters a hit and its context span at most."""
+
+    def detect(self, text: str, *, skip: Container[str] = ()) -> list[Hit]:
+        """Return disjoint hits in order."""
+
+
+class Piece(NamedTuple):
+    """What is given out for the next ``taken`` characters that came in; ``kept``: it is these characters."""
+
+    taken: int
+    text: str
+    kept: bool
+
+
+def joined(pieces: Iterable[Piece]) -> str:
+    """Return the text of pieces."""
+    return "".join(piece.text for piece in pieces)
 
 
 class _Segment(NamedTuple):
@@ -58,26 +87,28 @@ class Cleaner:
     searched in pieces; a hit that fills a piece is masked, and the rest of its word, or of its private key
     in PEM form, is dropped. So at most ``MOST`` characters and one placeholder are held back.
 
-    With ``escape`` the text is JSON: values are escaped, a mask outside a string gets quotes.
+    ``before``: what stands before the text, searched with it and not given out.
     """
 
-    def __init__(self, guard: TextGuard, pseudonyms: Pseudonyms, escape: Callable[[str], str] | None = None) -> None:
+    def __init__(self, guard: Looker, pseudonyms: Pseudonyms, before: str = "") -> None:
         self._guard = guard
         self._pseudonyms = pseudonyms
-        self._escape = escape
         reach = min(FARTHEST, max(CONTEXT, int(getattr(guard, "reach", CONTEXT))))
         self._context = reach
         self._margin = 0
         if guard.custom or guard.longest_name:
             self._margin = reach if guard.custom else min(FARTHEST, guard.longest_name + 8)
-        self._left = ""
-        self._edge = ""
+        self._left = before[-reach:]
+        self._edge = before[-BEFORE:]
         self._buffer = ""
         self._view = ""
         self._looked = 0
         self._given = 0
         self._dropping = ""
-        self._quoted = False
+        self._waits = False
+        self._screen = screen_for(guard)
+        self._reading: Reading | None = None
+        self._blanked, self._behind = "", 0
         self.masked = 0
         """How many places were masked so far."""
         self.restored = 0
@@ -88,7 +119,7 @@ class Cleaner:
 
     def whole(self, text: str) -> str:
         """Return the clean form of a complete text."""
-        return self.feed(text) + self.close()
+        return joined(self.pieces(text, final=True))
 
     def feed(self, chunk: str) -> str:
         """Take the next chunk; return the clean text that can no longer change.
@@ -96,32 +127,80 @@ class Cleaner:
         Raises:
             TimeoutError: a pattern ran longer than its limit; nothing more may be given out.
         """
-        pieces: list[str] = []
-        step = 2 * MOST  # a long chunk in parts, since each segment copies what is held
-        for start in range(0, len(chunk), step):
-            pieces += self._segments(chunk[start : start + step], final=False)
-        return "".join(pieces)
+        return joined(self.pieces(chunk))
 
     def close(self) -> str:
         """Return the rest; the cleaner is then empty."""
-        out = "".join(self._segments("", final=True))
-        self._left = self._edge = self._dropping = ""
-        self._looked = self._given = 0
-        self._quoted = False
-        return out
+        return joined(self.pieces("", final=True))
 
-    def _segments(self, more: str, *, final: bool) -> Iterator[str]:
+    def pieces(self, chunk: str, *, final: bool = False) -> list[Piece]:
+        """Take the next chunk, the last one if ``final``; return what can no longer change, piece by piece.
+
+        Together the pieces take each character once, in order.
+        """
+        if final and self._screen is not None and not self._given and not self._buffer and not self._dropping:
+            return self._at_once(chunk, self._screen)
+        return self._in_parts(chunk, final=final)
+
+    def _in_parts(self, chunk: str, *, final: bool) -> list[Piece]:
+        found: list[Piece] = []
+        step = 2 * MOST  # a long chunk in parts, since each segment copies what is held
+        for start in range(0, len(chunk), step):
+            found += self._segments(chunk[start : start + step], final=False)
+        if final:
+            found += self._segments("", final=True)
+            self._left = self._edge = self._dropping = ""
+            self._looked = self._given = 0
+        return found
+
+    def _at_once(self, text: str, screen: Screen) -> list[Piece]:
+        """Return the pieces of a whole text: where nothing of it opens a gate, no segment needs to be looked at."""
+        shift = len(self._edge)
+        places = self._pseudonyms.find(self._edge + text, shift)[0]
+        known = [Place(p.start - shift, p.end - shift, p.value) for p in places] if shift else places
+        blanked = self._left + _blank(text, known)
+        reading = screen.read(blanked)
+        is_one = len(blanked) <= self._context  # every segment's context then begins where the text does
+        silent = reading is not None and (reading.silent or (is_one and reading.silent_uncut))
+        if not silent or "-----BEGIN" in view_of(text):
+            self._reading, self._blanked, self._behind = reading, blanked, len(self._left)
+            found = self._in_parts(text, final=True)
+            self._reading = None
+            return found
+        pieces: list[Piece] = []
+        position = 0
+        for start, end, value in known:
+            if position < start:
+                pieces.append(Piece(start - position, text[position:start], True))
+            pieces.append(Piece(end - start, value, False))
+            position = end
+        if position < len(text):
+            pieces.append(Piece(len(text) - position, text[position:], True))
+        self.restored += len(known)
+        self._left = self._edge = ""
+        return pieces
+
+    def _segments(self, more: str, *, final: bool) -> Iterator[Piece]:
+        shown = view_of(more)
         self._buffer += more
-        self._view += view_of(more)
+        self._view += shown
+        if not (final or self._waits or self._dropping or len(self._buffer) > MOST or _BLANK.search(shown)):
+            return  # no new place to cut at
         while self._buffer:
-            if self._dropping and not self._drop(final=final):
+            if self._dropping:
+                dropped, ended = self._drop(final=final)
+                if dropped:
+                    yield Piece(dropped, "", False)
+                if not ended or not self._buffer:
+                    return
+            if not final and len(self._buffer) < self._least:  # no place to cut can be there yet
                 return
             shift = len(self._edge)
             places, safe = self._pseudonyms.find(self._edge + self._buffer, shift, final=final)
             known = [Place(p.start - shift, p.end - shift, p.value) for p in places]
             safe -= shift
             while (segment := self._next(known, safe, final=final)) is not None:
-                yield self._write(segment, [p for p in known if p.start < segment.end])
+                yield from self._write(segment, [p for p in known if p.start < segment.end])
                 known = [
                     Place(p.start - segment.end, p.end - segment.end, p.value) for p in known if p.end > segment.end
                 ]
@@ -131,13 +210,18 @@ class Cleaner:
             else:
                 return
 
+    @property
+    def _least(self) -> int:
+        return WIDE_STEP if self._margin else least_step(self._given)
+
     def _next(self, known: list[Place], safe: int, *, final: bool) -> _Segment | None:
         """Return the next segment, None if more text must come before it is decided."""
         view = self._view[:MOST]
-        least = WIDE_STEP if self._margin else STEP if self._given >= EAGER else 1
-        for end in boundaries(view, max(self._looked, least - 1)):
+        self._waits = False
+        for end in boundaries(view, max(self._looked, self._least - 1)):
             ahead = end + self._margin
             if not final and ahead > safe:
+                self._waits = True
                 return None
             self._looked = end
             if any(p.start < end < p.end for p in known) or open_key(view, end) >= 0:
@@ -162,8 +246,6 @@ class Cleaner:
                 return _Segment(MOST, [(0, MOST, "PRIVATE_KEY")], "key")
             return _Segment(key, [hit for hit in masked if hit[0] < key])
         spans = [*((start, stop) for start, stop, _ in masked), *((p.start, p.end) for p in known)]
-        if self._escape is not None:
-            spans += [m.span() for m in _ESCAPE.finditer(self._buffer, 0, MOST)]
         end = MOST - self._context
         for start, stop in sorted(spans, reverse=True):
             if start < end < stop:
@@ -175,90 +257,80 @@ class Cleaner:
             return _Segment(stop, masked[:1])
         return _Segment(MOST, [(start, MOST, entity)], "word")
 
-    def _drop(self, *, final: bool) -> bool:
-        """Drop the rest of what was masked; return whether text is left after its end."""
-        blanked = self._blank(self._buffer, [], 0)
-        ends: list[int] = []
-        if self._escape is not None and '"' in blanked:
-            ends.append(blanked.index('"'))
+    def _drop(self, *, final: bool) -> tuple[int, bool]:
+        """Drop the rest of what was masked; return how much, and whether its end was seen."""
         if self._dropping == "key":
-            ends += [found.end() for found in (_KEY_END.search(self._buffer),) if found]
+            found = _KEY_END.search(self._buffer)
+            end = found.end() if found else -1
         else:
-            ends += [found.start() for found in (_BLANK.search(self._view),) if found]
-        cut = min(ends, default=len(self._buffer) if final else max(0, len(self._buffer) - KEPT))
-        if not ends and self._escape is not None:
-            cut = next((m.start() for m in _ESCAPE.finditer(self._buffer) if m.start() < cut < m.end()), cut)
+            found = _BLANK.search(self._view)
+            end = found.start() if found else -1
+        cut = end if end >= 0 else len(self._buffer) if final else max(0, len(self._buffer) - KEPT)
         self._buffer, self._view = self._buffer[cut:], self._view[cut:]
-        if ends:
+        self._behind += cut
+        if end >= 0:
             self._dropping = self._edge = self._left = ""
-        return bool(ends) and bool(self._buffer)
-
-    def _blank(self, text: str, known: list[Place], offset: int) -> str:
-        """Blank this session's pseudonyms, and in JSON the escapes, so that no rule reads them."""
-        pieces: list[str] = []
-        position = 0
-        for place in known:
-            pieces += (text[position : place.start + offset], "<" * (place.end - place.start))
-            position = place.end + offset
-        blanked = "".join(pieces) + text[position:]
-        if self._escape is not None:
-            rest = _ESCAPE.sub(lambda m: "<" * len(m.group()), blanked[offset:])
-            blanked = blanked[:offset] + rest
-        return blanked
+        return cut, end >= 0
 
     def _found(self, known: list[Place], end: int, ahead: int) -> list[tuple[int, int, str]]:
         """Return what is to be masked before ``end``, found in the context, the buffer up to ``ahead`` and no more."""
         offset = len(self._left)
-        text = self._left + self._buffer[:ahead]
-        blanked = self._blank(text, [p for p in known if p.end <= ahead], offset)
+        blanked = self._left + _blank(self._buffer[:ahead], [p for p in known if p.end <= ahead])
         found = []
-        for hit in self._guard.detect(blanked, skip=REPLY_SKIPS):
+        for hit in self._detected(blanked, offset):
             start, stop = max(hit.start, offset), hit.end
-            if self._escape is not None:
-                start, stop = self._in_json(blanked, offset, start, stop)
             if start < stop and start - offset < end:
                 found.append((start - offset, stop - offset, hit.entity))
         return found
 
-    def _in_json(self, blanked: str, offset: int, start: int, stop: int) -> tuple[int, int]:
-        """Fit a finding to the JSON around it: to its string, or to the whole bare number."""
-        if (quote := blanked.find('"', start, stop)) >= 0:
-            stop = quote
-        if self._quoted ^ (blanked.count('"', offset, start) % 2 == 1):
-            return start, stop
-        while start > offset and blanked[start - 1] in _NUMBER:
-            start -= 1
-        while stop < len(blanked) and blanked[stop] in _NUMBER:
-            stop += 1
-        return start, stop
+    def _detected(self, blanked: str, offset: int) -> list[Hit]:
+        """Return what is to be masked in a segment behind ``offset`` and its context; of the context as little."""
+        if self._screen is None:
+            return self._guard.detect(blanked, skip=REPLY_SKIPS)
+        reading, start = self._reading, self._behind - offset
+        end = start + len(blanked)
+        if reading is None or self._blanked[start:end] != blanked:
+            reading, start, end = self._screen.read(blanked, parts=False), 0, len(blanked)
+        found = reading.candidates(blanked, start, start + offset, end) if reading is not None else None
+        if found is None:
+            return self._guard.detect(blanked, skip=REPLY_SKIPS)
+        return decided(self._guard, blanked, found, REPLY_SKIPS) if found else []
 
-    def _write(self, segment: _Segment, known: list[Place]) -> str:
+    def _write(self, segment: _Segment, known: list[Place]) -> Iterator[Piece]:
         """Give the segment out and keep its last characters as context."""
         masked = segment.masked
-        places: list[tuple[int, int, str, str | None]] = [(a, b, f"<{entity}>", None) for a, b, entity in masked]
+        places: list[tuple[int, int, str, bool]] = [(a, b, f"<{entity}>", True) for a, b, entity in masked]
         places += [
-            (p.start, p.end, "", p.value) for p in known if not any(a < p.end and p.start < b for a, b, _ in masked)
+            (p.start, p.end, p.value, False) for p in known if not any(a < p.end and p.start < b for a, b, _ in masked)
         ]
         text = self._buffer[: segment.end]
-        blanked = self._blank(text, known, 0)
-        pieces: list[str] = []
+        pieces: list[Piece] = []
         position = 0
-        for start, stop, mask, value in sorted(places):
-            pieces.append(text[position:start])
-            self._quoted ^= blanked.count('"', position, start) % 2 == 1
-            if value is None:
-                pieces.append(mask if self._escape is None or self._quoted else f'"{mask}"')
-                self.masked += 1
-            else:
-                pieces.append(value if self._escape is None else self._escape(value))
-                self.restored += 1
-            position = min(stop, segment.end)
-        pieces.append(text[position:])
-        self._quoted ^= blanked.count('"', position) % 2 == 1
-        self._left = (self._left + blanked)[-self._context :]
+        for start, stop, shown, is_mask in sorted(places):
+            if position < start:
+                pieces.append(Piece(start - position, text[position:start], True))
+            self.masked += is_mask
+            self.restored += not is_mask
+            end = min(stop, segment.end)
+            pieces.append(Piece(end - max(start, position), shown, False))
+            position = end
+        if position < segment.end:
+            pieces.append(Piece(segment.end - position, text[position:], True))
+        self._left = (self._left + _blank(text, known))[-self._context :]
         self._edge = (self._edge + text)[-BEFORE:]
         self._buffer, self._view = self._buffer[segment.end :], self._view[segment.end :]
         self._looked = 0
         self._given += segment.end
+        self._behind += segment.end
         self._dropping = segment.dropping
-        return "".join(pieces)
+        yield from pieces
+
+
+def _blank(text: str, known: Iterable[Place]) -> str:
+    """Return ``text`` with this session's pseudonyms blanked, so that no rule reads them."""
+    pieces: list[str] = []
+    position = 0
+    for place in known:
+        pieces += (text[position : place.start], "<" * (place.end - place.start))
+        position = place.end
+    return "".join(pieces) + text[position:]

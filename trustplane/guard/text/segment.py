@@ -8,13 +8,15 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-__all__ = ["EAGER", "MOST", "STEP", "boundaries", "open_key", "view_of"]
+__all__ = ["EAGER", "MOST", "STEP", "boundaries", "least_step", "open_key", "view_of"]
 
 SPACED = 64
 """Longest value with blanks inside, in characters: an IBAN in groups, a card number in single digits."""
 EAGER = 64
 """So many characters of a reply are given out word by word; after that in steps of ``STEP`` or more."""
 STEP = 24
+WIDEST = 96
+"""The step grows with what was given out, up to this: each step searches what stands before it once more."""
 MOST = 2048
 """Most characters of a segment."""
 _KEY_HEADER = "-----BEGIN"
@@ -22,9 +24,13 @@ _HEADER_LENGTH = 80
 _KEY_END = re.compile(r"-----END[^-]{0,64}-----")
 _BLANK = re.compile(r"[\s|]+")
 _BLANKS = frozenset(" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f|")
-_WORD = re.compile(r"[^\s|]+")
 _DIGIT = re.compile(r"[0-9]")
 _ALNUM = string.ascii_letters + string.digits
+
+
+def least_step(given: int) -> int:
+    """Return the shortest segment in characters after ``given`` of them: a word at first, later an eighth of that."""
+    return 1 if given < EAGER else min(WIDEST, max(STEP, given // 8))
 
 
 def view_of(text: str) -> str:
@@ -67,16 +73,19 @@ def boundaries(view: str, start: int) -> Iterator[int]:
 
 def _calm(view: str, end: int) -> bool:
     """Return whether no value is under way at ``end``, where a word ends."""
-    words = [(m.start(), m.group()) for m in _WORD.finditer(view, max(0, end - 4 * SPACED), end)]
-    for back, (position, word) in enumerate(reversed(words)):
-        if end - position - len(word) > SPACED:
-            break
+    rest = view[max(0, end - 4 * SPACED) : end].replace("|", " ").rstrip()
+    least = min(end, 4 * SPACED) - SPACED
+    is_last = True
+    while rest and len(rest) >= least:
+        parts = rest.rsplit(None, 1)
+        word, rest = parts[-1], parts[0] if len(parts) > 1 else ""
         if _DIGIT.search(word):
             return False
-        if back == 0 and 0 < len(word) - len(word.rstrip(_ALNUM)) <= 3:
+        if is_last and 0 < len(word) - len(word.rstrip(_ALNUM)) <= 3:
             return False
         if len(word) > 5:
             break
+        is_last = False
     return True
 
 

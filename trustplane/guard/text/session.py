@@ -23,9 +23,10 @@ from trustplane.guard.text.views import fold
 if TYPE_CHECKING:
     from trustplane.guard.text.guard import TextGuard
     from trustplane.guard.text.reply import Cleaner
+    from trustplane.guard.text.reply_json import ReplyText
     from trustplane.guard.text.stream import Redactor
 
-__all__ = ["LITERAL", "Session"]
+__all__ = ["LITERAL", "Session", "holds_codes"]
 
 LITERAL = "PLACEHOLDER"
 """Entity under which a text that looks like a pseudonym of this session is itself hidden."""
@@ -37,6 +38,15 @@ _SHOWN = re.compile(rf"\[([A-Z0-9_]+_[{CODE_LETTERS}]{{{CODE_LENGTH},{MAX_CODE}}
 _CODE = rf"[{CODE_LETTERS}]"
 _AFTER = re.compile(rf"[_\n][{NOISE}\\]*(?=((?:{_CODE}[\n{NOISE}\\]*){{{CODE_LENGTH - 1}}}{_CODE}))")
 _NUMBER = re.compile(r"[0-9]+")
+
+
+def holds_codes(text: str) -> bool:
+    """Return whether something in ``text`` could be read as the code of a pseudonym, whatever its letters stand for.
+
+    Where nothing can, no code is taken by the text, and no pseudonym is forged in it; sealed tokens are another matter.
+    """
+    shown = plain(text)
+    return _AFTER.search(shown) is not None or ((form := decoded(shown)) != shown and _AFTER.search(form) is not None)
 
 
 class Session:
@@ -95,6 +105,11 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({len(self._by_value)} pseudonyms)"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether values travel inside the pseudonyms."""
+        return self._sealer is not None
 
     @property
     def findings(self) -> int:
@@ -243,6 +258,11 @@ class Session:
         check_text(text)
         return self._pseudonyms.restore(text, escape)
 
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """The table of what stands for what, for those who read a reply piece by piece."""
+        return self._pseudonyms
+
     def stream(self, *, escape: Callable[[str], str] | None = None) -> Restorer:
         """Return a restorer for a text that arrives in chunks."""
         return Restorer(self._pseudonyms, escape)
@@ -253,20 +273,23 @@ class Session:
 
         return Redactor(self._guard, self)
 
-    def clean(self, text: str, *, escape: Callable[[str], str] | None = None) -> tuple[str, int]:
+    def clean(self, text: str, *, json: bool = False) -> tuple[str, int]:
         """Restore ``text`` from outside and mask what it holds beside this session's pseudonyms.
 
         Returns the text and how many places were masked; see :mod:`trustplane.guard.text.reply` for the
-        rules that count in a reply.
+        rules that count in a reply. ``json``: a text that is JSON is read as JSON and stays it.
         """
-        cleaner = self.cleaner(escape=escape)
+        check_text(text)
+        cleaner = self.cleaner(json=json)
         return cleaner.whole(text), cleaner.masked
 
-    def cleaner(self, *, escape: Callable[[str], str] | None = None) -> Cleaner:
+    def cleaner(self, *, json: bool = False) -> Cleaner | ReplyText:
         """Return what does :meth:`clean` for a text that arrives in chunks."""
         from trustplane.guard.text.reply import Cleaner
+        from trustplane.guard.text.reply_json import ReplyText
+        from trustplane.guard.text.reply_view import plain_view
 
-        return Cleaner(self._guard, self._pseudonyms, escape)
+        return (ReplyText if json else Cleaner)(plain_view(self._guard), self._pseudonyms)
 
     def forget(self) -> None:
         """Drop every value and name; what was hidden can then not be restored.

@@ -21,7 +21,7 @@ from trustplane.guard.text.spelled import (
     stop_edits,
 )
 
-__all__ = ["DEPTH", "Folded", "View", "fold", "fold_character", "latin", "views"]
+__all__ = ["DEPTH", "VIEW_GATES", "Folded", "View", "fold", "fold_character", "latin", "views"]
 
 DEPTH = 2
 """How many encodings inside each other are taken off."""
@@ -29,6 +29,9 @@ CUE = 64
 """How far from a value a word that gives it away may stand for a rewriting of that word to count, in characters."""
 _SEGMENT, _SPACED, _SPELLED, _APART, _STOP, _QUOTED = range(6)
 _GATES = (SEGMENT_GATE, SPACED_GATE, SPELLED_GATE, APART_GATE, STOP_GATE, "[^=\\s]=\r?\n\\S|(?:=[0-9A-F]{2}){3}")
+
+VIEW_GATES = tuple(gate for gate in _GATES if gate is not SEGMENT_GATE)
+"""RE2: a text that none of these match, without runs of base64 or hex and without ``% & \\ 艾特``, reads as it is."""
 
 
 class View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from trustplane.guard.text.hit import Hit
 from trustplane.guard.text.presidio.charset import ANY, char_class, complement
 from trustplane.guard.text.presidio.duplicates import remove_duplicates
 from trustplane.guard.text.presidio.gates import Gates, encode, scanner
-from trustplane.guard.text.presidio.lookahead import take_out
+from trustplane.guard.text.presidio.islands import BETWEEN, Islands, Member, Place
+from trustplane.guard.text.presidio.lookahead import take_out, take_runs
 from trustplane.guard.text.presidio.patterns import validator
 from trustplane.guard.text.presidio.prefilter import Prefilter, prefilter
 from trustplane.guard.text.presidio.translate import FAR
@@ -71,6 +73,7 @@ class CompiledPattern:
         try:
             regex.compile(pattern.regex, flags)
             source, self._ahead = take_out(pattern.regex, flags)
+            source, self._runs = take_runs(source, flags)
             self._search = regex.compile(source, flags)
         except regex.error:
             raise InputError(
@@ -78,16 +81,27 @@ class CompiledPattern:
                 hint="it must be an expression of the regex module",
             ) from None
         self.prefilter: Prefilter = prefilter(pattern.regex, flags)
-        rest = prefilter(source, flags) if self._ahead else self.prefilter
+        rest = prefilter(source, flags) if source != pattern.regex else self.prefilter
         self._scan = self._scan_ascii = self._stop = None
         self._short = 0 if rest.risky else SHORT
+        self._label = functools.cache(self._close)
+        self._further = BETWEEN + self.prefilter.spread.ahead + 2  # two: the end of a line before the end of the text
         self._behind = FAR if rest.far_behind and "^" not in source and "\\A" not in source else None
         if rest.any and rest.ascii and rest.alphabet != ANY:
             self._scan, self._scan_ascii = scanner(rest.any.inside), scanner(rest.ascii.inside)
             self._stop = re.compile(_escaped(char_class(complement(rest.alphabet))))
 
+    def _close(self) -> Any:
+        """Return the gate for ASCII texts, which holds what a look-behind asks for."""
+        return scanner(self.prefilter.ascii.texts[0] if self.prefilter.ascii else "")
+
     def __repr__(self) -> str:
         return f"CompiledPattern({self.rule!r}, {self.name!r})"
+
+    @property
+    def member(self) -> Member | None:
+        """What islands need to know of it; nothing where a part of it is answered from all that follows a match."""
+        return None if self._ahead or self._runs or self._by_group else Member(self.prefilter, self._search)
 
     @property
     def gates(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -98,33 +112,50 @@ class CompiledPattern:
         either = self.prefilter.any, self.prefilter.ascii
         return tuple(gate.texts if gate else () for gate in either)  # type: ignore[return-value]
 
-    def find(self, text: str, data: bytes) -> Iterator[Hit]:
+    def find(self, text: str, data: bytes, places: Sequence[Place] | None = None) -> Iterator[Hit]:
         """Yield what Presidio's recogniser gives for this pattern in ``text``; ``data`` is ``encode(text)``.
+
+        ``places``: those of the islands where it may match (see ``Islands``); without them the whole is searched.
 
         Raises:
             TimeoutError: the pattern took longer than ``PATTERN_SECONDS``.
             Refused: a check of the recogniser failed.
         """
+        if places and self._behind is not None and len(text) == len(data) and not self._label().search(data):
+            return
         last = len(text)
         for ahead in self._ahead:
             found = ahead.search(text, timeout=PATTERN_SECONDS)
             if found is None:
                 return
             last = min(last, found.start())
+        runs = [run.holds(text) for run in self._runs]
         known: dict[str, float] = {}
-        for start, match in self._matches(text, data):
+        for start, match in self._matches(text, data) if places is None else self._at(text, places):
             if start > last:
                 return
+            if not all(holds(start) for holds in runs):
+                continue
             if self._by_group:
                 yield from self._by_groups(start, match)
                 continue
-            matched = match.group()
-            if (score := known.get(matched)) is None:
-                score = self._rate(matched)
-                if len(known) < MEMORY_OF_CHECKS:
-                    known[matched] = score
-            if score > 0:
-                yield Hit(self.entity, start, start + len(matched), score, self.rule)
+            end = start + match.end() - match.start()
+            if score := self._known(text[start:end], known):
+                yield Hit(self.entity, start, end, score, self.rule)
+
+    def at(self, text: str, spans: Iterable[Place]) -> Iterator[Hit]:
+        """Yield what Presidio's recogniser gives for this pattern's matches in ``text``, which are at ``spans``."""
+        known: dict[str, float] = {}
+        for start, end in spans:
+            if score := self._known(text[start:end], known):
+                yield Hit(self.entity, start, end, score, self.rule)
+
+    def _known(self, matched: str, known: dict[str, float]) -> float:
+        if (score := known.get(matched)) is None:
+            score = self._rate(matched)
+            if len(known) < MEMORY_OF_CHECKS:
+                known[matched] = score
+        return max(score, 0.0)
 
     def _matches(self, text: str, data: bytes) -> Iterator[tuple[int, Any]]:
         """Yield start and match of ``finditer`` over the whole text, found run by run, without empty ones.
@@ -164,6 +195,11 @@ class CompiledPattern:
             end = behind.start() if behind else size
             if end - start <= short and self._behind is None:
                 found = search(text, start, end + 2)
+                if found is not None and ascii_text and (at := found.start()) < end:
+                    yield at, found  # the next is looked for by the gate, which is quicker
+                    place = byte = found.end()
+                    spans = scan.finditer(data, byte)
+                    continue
                 while found is not None and (at := found.start()) < end:
                     yield at, found
                     found = search(text, found.end(), end + 2)
@@ -174,6 +210,24 @@ class CompiledPattern:
             place, byte = end, high + (end - start - width if ascii_text else len(encode(text[start + width : end])))
             if byte - high > short:  # many spans may lie in a long run
                 spans = scan.finditer(data, byte)
+
+    def _at(self, text: str, places: Iterable[Place]) -> Iterator[tuple[int, Any]]:
+        """Yield what ``_matches`` does, from the islands alone; ``Islands`` says why there is no more."""
+        search, done, further, far = self._search.search, 0, self._further, self._behind
+        least = self.prefilter.least - self.prefilter.spread.behind
+        for low, end in places:
+            if done < low:
+                done = low
+            while done + least <= end:  # else what is left is too short
+                if far is None or done <= far:
+                    shift, found = 0, search(text, done, end + further)
+                else:
+                    shift = done - far
+                    found = search(text[shift : end + further], far)
+                if found is None or (start := found.start() + shift) >= end:
+                    break
+                yield start, found
+                done = found.end() + shift
 
     def _in_run(self, text: str, start: int, end: int) -> Iterator[tuple[int, Any]]:
         """Search a run under a limit on the time, which costs more than the search of a short run itself."""
@@ -223,10 +277,15 @@ class Compiled:
         self.patterns: tuple[CompiledPattern, ...] = tuple(
             CompiledPattern(recognizer, pattern) for recognizer in self.recognizers for pattern in recognizer.patterns
         )
+        self._islands = tuple(islands(self.patterns, is_ascii=is_ascii) for is_ascii in (False, True))
         self._gates = tuple(
-            Gates((pattern.gates[which] for pattern in self.patterns), sifted=range(len(self.patterns)))
-            for which in (0, 1)
+            Gates(
+                (None if n in self._islands[which].held else p.gates[which] for n, p in enumerate(self.patterns)),
+                sifted=range(len(self.patterns)),
+            )
+            for which in (False, True)
         )
+        self._skipped = functools.lru_cache(64)(self._not_wanted)
 
     def __repr__(self) -> str:
         return f"Compiled({len(self.recognizers)} recognisers, {len(self.patterns)} patterns)"
@@ -243,20 +302,36 @@ class Compiled:
         """
         data = encode(text)
         is_ascii = len(data) == len(text)
-        # What cannot reach the threshold would be dropped in the end, and drops nothing itself before: of two
-        # findings of one entity where one lies within the other, the one with the higher score stays.
-        found = [
-            hit
-            for number in self._gates[is_ascii].open(data, is_ascii)
-            if (pattern := self.patterns[number]).score >= score_threshold or not pattern.unchecked
-            if _wanted(pattern, entities)
-            for hit in pattern.find(text, data)
-        ]
+        skipped = self._skipped(score_threshold, tuple(entities) if entities else ())
+        places = self._islands[is_ascii].places(data, skipped)
+        found: list[Hit] = []
+        for number in self._gates[is_ascii].open(data, is_ascii, skipped):
+            found += self.patterns[number].find(text, data)
+        for number, where in places.search.items():
+            found += self.patterns[number].find(text, data, where)
+        for number, spans in places.spans.items():
+            found += self.patterns[number].at(text, spans)
         return [hit for hit in remove_duplicates(found) if hit.score >= score_threshold]
 
+    def _not_wanted(self, score_threshold: float, entities: tuple[str, ...]) -> frozenset[int]:
+        """Return the patterns that are not to run: none of ``entities``, or below the threshold whatever they find.
 
-def _wanted(pattern: CompiledPattern, entities: Sequence[str] | None) -> bool:
-    return not entities or any(entity in entities for entity in pattern.recognizer.supported_entities)
+        What cannot reach the threshold would be dropped in the end, and drops nothing itself before: of two
+        findings of one entity where one lies within the other, the one with the higher score stays.
+        """
+        return frozenset(
+            number
+            for number, pattern in enumerate(self.patterns)
+            if (pattern.unchecked and pattern.score < score_threshold)
+            or (entities and not any(entity in entities for entity in pattern.recognizer.supported_entities))
+        )
+
+
+def islands(patterns: Iterable[CompiledPattern], *, is_ascii: bool, first: int = 0) -> Islands:
+    """Return the islands of those of ``patterns`` that stay close to digits, numbered from ``first`` on."""
+    numbered = enumerate(patterns, first)
+    members = {n: pattern.member for n, pattern in numbered if pattern.member is not None}
+    return Islands(members, is_ascii)
 
 
 def compile_recognizers(recognizers: Iterable[Any]) -> Compiled:

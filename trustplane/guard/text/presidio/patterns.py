@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trustplane.errors import missing_extra
+from trustplane.guard.text.presidio.checks import quick
 
 __all__ = ["LOCALES", "locale_of", "pattern_recognizers", "presidio_version", "validator"]
 
@@ -79,7 +80,7 @@ def validator(recognizer: Any) -> Callable[[str], bool | None] | None:
         return None
     if function is EmailRecognizer.validate_result:
         return lambda text: bool(_offline()(text).fqdn)
-    return own  # type: ignore[no-any-return]
+    return quick(recognizer, own)
 
 
 @functools.cache

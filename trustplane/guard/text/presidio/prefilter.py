@@ -8,6 +8,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from trustplane.guard.text.presidio.charset import ANY, Ranges, union
+from trustplane.guard.text.presidio.spread import Spread, is_plain, look_back, spread
 from trustplane.guard.text.presidio.translate import Translation, UnableError
 
 __all__ = ["Gate", "Prefilter", "prefilter"]
@@ -36,7 +37,9 @@ class Prefilter(NamedTuple):
     where there is none, and ``reason`` says why: the pattern then runs as it is on every text.
     ``alphabet``: the characters that a match and its look-aheads can run through; ``ANY`` where they can see
     the whole text. ``risky``: repeats stand inside repeats, so its time is not bounded by a power of the length.
-    ``far_behind``: a look-behind of it can go back without end.
+    ``far_behind``: a look-behind of it can go back without end. ``spread``: how far matches reach from digits.
+    ``plain``: an ASCII text matches where its shape does. ``back``: characters that look-behinds look at.
+    ``least``: length of the shortest match.
     """
 
     any: Gate | None
@@ -45,6 +48,10 @@ class Prefilter(NamedTuple):
     risky: bool = True
     far_behind: bool = False
     reason: str = ""
+    spread: Spread = Spread(none=0)
+    plain: bool = False
+    back: int = 0
+    least: int = 0
 
 
 @functools.lru_cache(maxsize=1024)
@@ -74,7 +81,19 @@ def prefilter(pattern: str, flags: int) -> Prefilter:
         except (UnableError, RecursionError):
             return Prefilter(None, None, reason="a construct that is not known here")
         if all(_takes(source) for gate in gates for source in (gate.inside, *gate.texts)):
-            return Prefilter(*gates, union(wide.alphabet), wide.risky, wide.far_behind)
+            reach, plain = spread(tree, tree.state.flags), is_plain(tree, tree.state.flags)
+            alphabet = union(wide.alphabet)
+            return Prefilter(
+                *gates,
+                alphabet,
+                wide.risky,
+                wide.far_behind,
+                "",
+                reach,
+                plain,
+                look_back(tree),
+                int(tree.getwidth()[0]),
+            )
     return Prefilter(None, None, reason="RE2 cannot take it")
 
 

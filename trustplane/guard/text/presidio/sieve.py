@@ -9,10 +9,10 @@ import re._parser as parser  # type: ignore[import-not-found]
 import warnings
 from typing import Any, NamedTuple
 
-from trustplane.guard.text.presidio.charset import Ranges, has_no_case
+from trustplane.guard.text.presidio.charset import DIGIT, Ranges, has_no_case
 from trustplane.guard.text.presidio.translate import Translation, UnableError, characters
 
-__all__ = ["Factor", "factor", "lowered", "shaped"]
+__all__ = ["Factor", "digits_shown", "factor", "lowered", "shape_of", "shaped"]
 
 MOST_LITERALS = 2048
 _RE2_ALONE = re.compile(r"\\[pPzCQ]|\[\[:|\(\?[a-zA-Z]*[-U]")
@@ -54,11 +54,18 @@ def _table() -> bytes:
 
 _SHAPES = _table()
 _TAILS = bytes(range(0x80, 0xC0))
+_DIGIT_LEADS = {chr(point).encode()[0] for low, high in DIGIT[0] for point in range(low, high + 1)}
+_DIGITS = bytes(48 if byte in _DIGIT_LEADS else 45 for byte in range(256))
 
 
 def shaped(data: bytes) -> bytes:
     """Return UTF-8 as its shape, a byte a character: ``0``, ``a`` and ``A`` for ASCII, 0x81 for CJK, 0x80 else."""
     return data.translate(_SHAPES, _TAILS)
+
+
+def digits_shown(data: bytes) -> bytes:
+    """Return UTF-8, a byte a character: ``0`` for whatever may be a decimal digit, ``-`` else."""
+    return data.translate(_DIGITS, _TAILS)
 
 
 def lowered(data: bytes, is_ascii: bool) -> bytes:
@@ -83,10 +90,24 @@ def factor(gate: str) -> Factor:
             return Factor(frozenset(literals), digits=digits, exact=exact)
         if tree.getwidth()[0] == 0:
             return Factor()
-        walk = _Shape(16, ascii_only=True)
-        return Factor(shape=walk.sequence(tree, flags), family=walk.family() if digits else "", digits=digits)
+        shape, family = _shape(tree)
+        return Factor(shape=shape, family=family if digits else "", digits=digits)
     except (UnableError, re.error, OverflowError, RecursionError):
         return Factor()
+
+
+def shape_of(gate: str) -> tuple[str, str]:
+    """Return the shape that the RE2 pattern ``gate`` asks for, and its family.
+
+    Raises:
+        UnableError, re.error, OverflowError, RecursionError: it has none that is known here.
+    """
+    return _shape(_parse(gate))
+
+
+def _shape(tree: Any) -> tuple[str, str]:
+    walk = _Shape(16, ascii_only=True)
+    return walk.sequence(tree, tree.state.flags), walk.family()
 
 
 def _parse(gate: str) -> Any:

@@ -76,11 +76,16 @@ def _issuers(digits: str) -> dict[int, str]:
 
 
 def _cards(text: str) -> Iterator[Hit]:
-    """Try each run of whole digit groups with 12 to 19 digits, known networks and usual groupings first."""
+    """Try each run of whole digit groups with 12 to 19 digits, known networks and usual groupings first.
+
+    In a column of equally long numbers, neighbours pass Luhn by chance: a card made of several of them counts where
+    it is the whole column, another card stands beside it, or a word names it.
+    """
     for found in _RUN.finditer(text):
         groups = [m.span() for m in _GROUP.finditer(text, *found.span())]
         digits = "".join(text[a:b] for a, b in groups)
         sizes = [b - a for a, b in groups]
+        cards: list[tuple[int, int, float]] = []
         first = position = 0
         while first < len(groups):
             last, score = -1, 0.0
@@ -89,10 +94,26 @@ def _cards(text: str) -> Iterator[Hit]:
             if last > first and _in_column(text, groups, sizes, first, last):
                 last = -1
             if last >= 0:
-                yield Hit("CREDIT_CARD", groups[first][0], groups[last][1], score)
+                cards.append((first, last, score))
             following = max(first, last) + 1
             position += sum(sizes[first:following])
             first = following
+        ends = {end for first, last, _ in cards for end in (first, last)}
+        for first, last, score in cards:
+            hit = Hit("CREDIT_CARD", groups[first][0], groups[last][1], score)
+            beside = first - 1 in ends or last + 1 in ends
+            if beside or not _is_bare(text, groups, sizes, first, last) or _CARD.near(text, hit.start, hit.end):
+                yield hit
+
+
+def _is_bare(text: str, groups: list[tuple[int, int]], sizes: list[int], first: int, last: int) -> bool:
+    """Return whether a card is made of lines of a longer column: one number a line, nothing else, equally long."""
+    low, high = max(0, first - 1), min(len(groups), last + 2)
+    if first == last or high - low == last + 1 - first or min(sizes[low:high]) != max(sizes[low:high]):
+        return False
+    start, end = groups[low][0], groups[high - 1][1]
+    lines = text.count("\n", start, end) + 1
+    return lines == high - low and text[start - 1 : start] in ("", "\n") and text[end : end + 1] in ("", "\n")
 
 
 def _in_column(text: str, groups: list[tuple[int, int]], sizes: list[int], first: int, last: int) -> bool:
@@ -175,7 +196,7 @@ _CVV = re.compile(
 RULES: tuple[Rule, ...] = (
     Rule(
         "own/credit_card",
-        "3",
+        "4",
         ("CREDIT_CARD",),
         _cards,
         gate=(r"[0-9](?:[^0-9A-Za-z]?[0-9]){11,}",),
@@ -188,7 +209,10 @@ RULES: tuple[Rule, ...] = (
         "1",
         ("CARD_EXPIRY",),
         seek("CARD_EXPIRY", _EXPIRY, 0.8, group="value"),
-        gate=(r"(?i)exp|valid|good thru|效期|到期",),
+        gate=(
+            r"(?i)(?:^|[^A-Za-z])exp(?:iry|ires|iration)?(?:[^A-Za-z]|date|is |at |on )",
+            r"(?i)valid (?:thru|through|until|till)|good thru|效期|到期",
+        ),
         source="ISO/IEC 7813",
         examples=("exp 09/27", "有效期至 09/27"),
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ["is_luhn", "is_mod97", "weighted"]
 
-_DOUBLED = {ord(str(d)): str(d * 2 - 9 if d > 4 else d * 2) for d in range(10)}
+_DOUBLED = bytes(48 + (d * 2 - 9 if d > 4 else d * 2) if 0 <= (d := byte - 48) <= 9 else byte for byte in range(256))
 
 
 def is_luhn(digits: str) -> bool:
     """Return whether ``digits`` (ASCII digits only) passes the Luhn check (ISO/IEC 7812-1, annex B)."""
-    return (sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2].translate(_DOUBLED)))) % 10 == 0
+    data = digits.encode("ascii")
+    return (sum(data[::-2]) + sum(data[-2::-2].translate(_DOUBLED)) - 48 * len(data)) % 10 == 0
 
 
 def is_mod97(compact: str) -> bool:

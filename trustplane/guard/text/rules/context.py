@@ -39,15 +39,29 @@ class Words:
         return f"Words({len(self.words)})"
 
     @functools.cached_property
-    def _found(self) -> Callable[[bytes], Any]:
-        search: Callable[[bytes], Any] = re2.compile("(?i)" + "|".join(map(_bounded, self.words))).search
-        return search
+    def _set(self) -> Callable[[bytes], Any]:
+        """Return the search of a set of two: the words, and the empty pattern, which says that RE2 did not give up."""
+        words = re2.Set.SearchSet()
+        words.Add(self._pattern)
+        words.Add("")
+        words.Compile()
+        match: Callable[[bytes], Any] = words.Match
+        return match
+
+    @property
+    def _pattern(self) -> str:
+        return "(?i)" + "|".join(map(_bounded, self.words))
+
+    def _found(self, data: bytes) -> bool:
+        found = self._set(data)
+        return 0 in found if 1 in found else re2.search(self._pattern, data) is not None
 
     def near(self, text: str, start: int, end: int, before: int = 48, after: int = 24) -> bool:
         """Return whether a word stands within ``before`` characters left of ``start`` or ``after`` right of ``end``."""
-        if self._found(text[max(0, start - before) : start + 1].encode("utf-8", "replace")):
-            return True
-        return bool(after and self._found(text[max(0, end - 1) : end + after].encode("utf-8", "replace")))
+        shown = text[max(0, start - before) : start + 1]
+        if after:  # NUL is in no word and joins none
+            shown += "\0" + text[max(0, end - 1) : end + after]
+        return self._found(shown.encode("utf-8", "replace"))
 
 
 def _bounded(word: str) -> str:

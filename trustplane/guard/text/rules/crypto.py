@@ -111,6 +111,12 @@ def is_eip55(address: str) -> bool:
     return all((int(h, 16) >= 8) == c.isupper() for c, h in zip(digits, digest, strict=False) if c.isalpha())
 
 
+def _is_written(address: str) -> bool:
+    """Return whether ``0x`` and 40 digits are a text in hex: 20 printable ASCII characters, by chance 1 in 10^8."""
+    raw = bytes.fromhex(address[2:])
+    return raw.isascii() and raw.decode("ascii").isprintable()
+
+
 _BASE58 = re.compile(r"(?<![A-Za-z0-9])[123mnLMDXTA9][1-9A-HJ-NP-Za-km-z]{25,34}(?![A-Za-z0-9])")
 _BECH32 = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:bc|tb|bcrt|ltc|tltc)1[02-9ac-hj-np-z]{8,87}|(?:BC|TB"
@@ -130,11 +136,11 @@ def _base58(text: str) -> Iterator[Hit]:
 
 
 def _ethereum(text: str) -> Iterator[Hit]:
-    """An address that the text repeats is checked once."""
+    """An address that the text repeats is checked once; a text in hex is read in a view of its own."""
     checked: dict[str, bool] = {}
     for found in _ETHEREUM.finditer(text):
         if found[0] not in checked:
-            checked[found[0]] = is_eip55(found[0])
+            checked[found[0]] = is_eip55(found[0]) and not _is_written(found[0])
         if checked[found[0]]:
             yield Hit("CRYPTO", found.start(), found.end(), 0.9)
 
@@ -172,7 +178,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "own/crypto_ethereum",
-        "1",
+        "2",
         ("CRYPTO",),
         _ethereum,
         gate=(alone("0[xX][0-9A-Fa-f]{40}"),),

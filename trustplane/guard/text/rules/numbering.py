@@ -20,7 +20,8 @@ class Plan(NamedTuple):
     ``valid``: matches a national number of any kind in full. ``prefix``: what may stand before it, with ``transform``
     as in ``phonenumbers``. ``formats``: (leading digits, pattern with a group for each block of digits).
     ``lengths``: how many digits a number may have with what stands before it. ``widths``: for each format the fewest
-    and the most digits of each block.
+    and the most digits of each block. ``starts``: by the length of a national number, the two digits that it may
+    begin with. ``leads``: the digits that ``prefix`` may begin with.
     """
 
     region: str
@@ -31,18 +32,30 @@ class Plan(NamedTuple):
     formats: tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]
     lengths: range
     widths: tuple[tuple[tuple[int, int], ...], ...]
+    starts: dict[int, frozenset[str]]
+    leads: frozenset[str]
 
     def national(self, digits: str) -> tuple[str, bool] | None:
         """Return the national number in ``digits`` and whether it had a trunk prefix, None if there is none."""
         if len(digits) not in self.lengths:
             return None
-        if self.prefix is not None and (found := self.prefix.match(digits)) and found.end():
+        if (
+            self.prefix is not None
+            and digits[:1] in self.leads
+            and (found := self.prefix.match(digits))
+            and found.end()
+        ):
             rest = digits[found.end() :]
             if self.transform and found.lastindex and found[found.lastindex] is not None:
                 rest = found.expand(self.transform) + rest
-            if self.valid.fullmatch(rest):
+            if self._may_be(rest) and self.valid.fullmatch(rest):
                 return rest, len(rest) <= len(digits)
-        return (digits, False) if self.valid.fullmatch(digits) else None
+        return (digits, False) if self._may_be(digits) and self.valid.fullmatch(digits) else None
+
+    def _may_be(self, national: str) -> bool:
+        """Return whether a national number may have this length and begin with these two digits."""
+        starts = self.starts.get(len(national))
+        return starts is not None and national[:2] in starts
 
     def blocks(self, national: str) -> list[tuple[int, ...]]:
         """Return the usual ways to group the digits of a national number, as lengths."""
@@ -97,9 +110,13 @@ def plan(region: str) -> Plan:
 def _compile(region: str, metadata: Any) -> Plan:
     kinds = [kind for name in _KINDS if (kind := getattr(metadata, name)) and kind.national_number_pattern]
     parts, sizes = [], set()
+    starts: dict[int, frozenset[str]] = {}
     for kind in kinds:
         lengths = [n for n in kind.possible_length or metadata.general_desc.possible_length if n > 0]
         sizes |= set(lengths)
+        begins = _begins(kind.national_number_pattern, 2)
+        for length in lengths or range(1, 32):
+            starts[length] = starts.get(length, frozenset()) | begins
         size = "|".join(rf"\d{{{n}}}\Z" for n in lengths) or r"\d*\Z"
         parts.append(rf"(?:(?={size})(?:{kind.national_number_pattern}))")
     prefix = metadata.national_prefix_for_parsing
@@ -112,7 +129,19 @@ def _compile(region: str, metadata: Any) -> Plan:
         re.compile(prefix, re.ASCII) if prefix else None, metadata.national_prefix_transform_rule, formats,
         range(min(sizes, default=0) - (4 if metadata.national_prefix_transform_rule else 0), max(sizes, default=0) + 6),
         tuple({tuple(_width(group) for group in _GROUP.findall(pattern.pattern)) for _, pattern in formats}),
+        starts, _begins(prefix, 1) if prefix else frozenset(),
     )  # fmt: skip
+
+
+def _begins(pattern: str, width: int) -> frozenset[str]:
+    """Return the texts of ``width`` digits, and of fewer, that a match of ``pattern`` may begin with."""
+    import regex  # type: ignore[import-untyped]
+
+    every = [f"{number:0{size}d}" for size in range(1, width + 1) for number in range(10**size)]
+    if "(?!" in pattern or "(?<" in pattern:  # what these see behind the digits is not known
+        return frozenset(every)
+    compiled = regex.compile(pattern)
+    return frozenset(digits for digits in every if compiled.match(digits, partial=True))
 
 
 def _formats(metadata: Any) -> tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import string
 from collections.abc import Callable, Collection, Iterator
 from importlib.resources import files
 from typing import NamedTuple
@@ -53,6 +55,14 @@ _SAID_CLOSE = re.compile(
     r"(?:[ _-](?:me|us|him|her|someone|them|on|at|is|no|number|num|nr|back))*(?: ?(?:号码|是|为))?[\s.:#：=_*]{0,5}\Z",
     re.IGNORECASE,
 )
+_LAST_SAID = frozenset(
+    (
+        "tel", "telephone", "telefon", "telefono", "telefone", "phone", "fax", "mob", "mobile", "mobil", "cell",
+        "cellphone", "landline", "hotline", "desk", "office", "whatsapp", "dial", "ring", "call", "text", "sms",
+        "me", "us", "him", "her", "someone", "them", "on", "at", "is", "no", "number", "num", "nr", "back",
+    )
+)  # fmt: skip
+"""The words of ``_SAID_CLOSE`` that are ASCII: in an ASCII text one of them is the last word of a match."""
 _SAID_AFTER = re.compile(r"\s{0,2}\(?(?:fax|mobile|office|cell|home|work|desk|tel|phone)(?![A-Za-z])", re.IGNORECASE)
 _GATE = rf"[0-9](?:[ \t\r\n.·/()+\-{_DASH[2:]}]{{0,7}}[0-9]){{5,}}"
 
@@ -106,7 +116,7 @@ _Judge = Callable[[_Candidate, bool], float]
 
 def _candidates(text: str) -> Iterator[_Candidate]:
     yield from _runs(text, _RUN)
-    if _WIDE.search(text):
+    if "\n" in text or "  " in text or "\t" in text or "\r" in text:
         yield from _runs(text, _WIDE_RUN)
 
 
@@ -129,12 +139,13 @@ def _runs(text: str, pattern: re.Pattern[str]) -> Iterator[_Candidate]:
             continue
         run = text[start : found.end()]
         optional = "(0)" in run
-        spans = (m.span() for m in _BLOCK.finditer(text, *found.span()))
-        blocks = tuple((a, b) for a, b in spans if not (optional and text[a - 1 : b + 1] == "(0)"))
-        digits = "".join(text[a:b] for a, b in blocks)
+        blocks = tuple([m.span() for m in _BLOCK.finditer(text, *found.span())])
+        if optional:
+            blocks = tuple([(a, b) for a, b in blocks if text[a - 1 : b + 1] != "(0)"])
+        digits = "".join([text[a:b] for a, b in blocks])
         if digits and (plus or len(digits) < 14 or not (is_luhn(digits) and network(digits))):
             broken = wide and "\n" in found[0]
-            yield _Candidate(text, start, blocks, digits, tuple(b - a for a, b in blocks), plus, wide, broken)
+            yield _Candidate(text, start, blocks, digits, tuple([b - a for a, b in blocks]), plus, wide, broken)
 
 
 def _is_other(text: str, start: int, end: int, run: str) -> bool:
@@ -144,7 +155,7 @@ def _is_other(text: str, start: int, end: int, run: str) -> bool:
         before = after = ""
     if before and ((before[-1].isascii() and before[-1].isalnum()) or before[-1] in "_$€£¥@&%"):
         return True
-    if before[-1:] in ("#", "=") and not _SAID_CLOSE.search(text[max(0, start - 40) : start]):
+    if before[-1:] in ("#", "=") and not _is_said(text[max(0, start - 40) : start]):
         return True
     if before and before[-1] in "-./,:" and (len(before) < 2 or before[0].isalnum()):
         return True
@@ -234,10 +245,10 @@ def _international(candidate: _Candidate, whole: bool) -> float:
     if code is None or not 7 <= len(digits) - exit_code <= 17:
         return 0.0
     rest = digits[exit_code + len(code) :]
-    plans = [p for p in international(code) if p.national(rest)]
+    plans = (p for p in international(code) if p.national(rest))
     if candidate.broken:
-        plans = [p for p in plans if any(_ends_with(candidate.sizes, blocks) for blocks in p.blocks(rest))]
-    if plans:
+        plans = (p for p in plans if any(_ends_with(candidate.sizes, blocks) for blocks in p.blocks(rest)))
+    if any(True for _ in plans):
         if not whole and candidate.blocks[-1][1] < len(candidate.text) and len(candidate.blocks) < 2:
             return 0.0
         return 0.8 if candidate.plus or len(candidate.blocks) > 1 else 0.5
@@ -246,21 +257,36 @@ def _international(candidate: _Candidate, whole: bool) -> float:
     return 0.6 if _SAID.near(candidate.text, candidate.start, candidate.end, 24, 12) else 0.4
 
 
-def _national(region: str) -> _Judge:
+def _national(*regions: str) -> _Judge:
+    """Return a judge of the national numbers of ``regions``, the best score of the first that is sure."""
+
+    @functools.cache
+    def plans(length: int) -> tuple[Plan, ...]:
+        return tuple(numbers for numbers in map(plan, regions) if length in numbers.lengths)
+
     def judge(candidate: _Candidate, whole: bool) -> float:
+        best = 0.0
         if candidate.plus:
-            return 0.0
-        if not whole and not plan(region).may_group(candidate.sizes):
-            return 0.0
-        found = plan(region).national(candidate.digits)
-        if found is None or len(found[0]) < 5:
-            return 0.0
-        return _judge(plan(region), candidate, found[0], trunk=found[1], whole=whole)
+            return best
+        digits = candidate.digits
+        said = functools.cache(lambda: _SAID.near(candidate.text, candidate.start, candidate.end))
+        for numbers in plans(min(len(digits), 64)):
+            if not whole and not numbers.may_group(candidate.sizes):
+                continue
+            found = numbers.national(digits)
+            if found is None or len(found[0]) < 5:
+                continue
+            best = max(best, _judge(numbers, candidate, found[0], said, trunk=found[1], whole=whole))
+            if best >= _SURE:
+                break
+        return best
 
     return judge
 
 
-def _judge(numbers: Plan, candidate: _Candidate, national: str, *, trunk: bool, whole: bool) -> float:
+def _judge(
+    numbers: Plan, candidate: _Candidate, national: str, near: Callable[[], bool], *, trunk: bool, whole: bool
+) -> float:
     sizes = candidate.sizes
     usual = len(sizes) > 1 and any(_ends_with(sizes, blocks) for blocks in numbers.blocks(national))
     if not usual and (candidate.broken or not whole):
@@ -275,7 +301,7 @@ def _judge(numbers: Plan, candidate: _Candidate, national: str, *, trunk: bool, 
         score = 0.3
     said = False
     if score < 0.7 or not whole:
-        said = _SAID.near(candidate.text, candidate.start, candidate.end)
+        said = near()
     if not whole and not (said or trunk or candidate.text[candidate.start] == "("):
         return 0.0
     return 0.85 if said else score
@@ -300,10 +326,19 @@ def _said(candidate: _Candidate, whole: bool) -> float:
     if not whole or candidate.broken or not 6 <= len(candidate.digits) <= 15:
         return 0.0
     before = candidate.text[max(0, candidate.start - 40) : candidate.start]
-    if _SAID_CLOSE.search(before) or (len(candidate.blocks) > 1 and _SAID_AFTER.match(candidate.text, candidate.end)):
+    if _is_said(before) or (len(candidate.blocks) > 1 and _SAID_AFTER.match(candidate.text, candidate.end)):
         return 0.6
     extended = candidate.end > candidate.blocks[-1][1] and len(candidate.digits) >= 7 and len(candidate.blocks) > 2
     return 0.5 if extended else 0.0
+
+
+def _is_said(before: str) -> bool:
+    """Return whether a word that announces a number stands at the end of ``before``."""
+    if before.isascii():
+        shown = before.rstrip(" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f.:#=_*")
+        if shown[len(shown.rstrip(string.ascii_letters)) :].lower() not in _LAST_SAID:
+            return False
+    return _SAID_CLOSE.search(before) is not None
 
 
 _CN_GAP = rf"(?:[{_DASH}]|[ \t]{{1,3}})?"
@@ -383,7 +418,7 @@ def together(regions: Collection[str]) -> tuple[Rule, ...]:
         "own/phone",
         "2",
         ("PHONE_NUMBER",),
-        _search(_international, *map(_national, known), _said),
+        _search(_international, _national(*known), _said),
         gate=(_GATE,),
         source=_SOURCE,
         reach=128,

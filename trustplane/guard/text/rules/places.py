@@ -95,6 +95,8 @@ RULES: tuple[Rule, ...] = (
             r"(?:Calle|Avenida|Avda\.|Plaza|Paseo|Via|Viale|Piazza|Corso|Rua|Travessa|Largo|ul\.|ulica|utca) ",
         ),
         source="USPS Publication 28, Royal Mail PAF; Universal Postal Union S42",
+        shapes=tuple((f.pattern, 0) for f in (_STREET, _SMALL, _OTHER, _ZIP))
+        + tuple((f"(?i){f.pattern}", 0) for f in (_BOX, _ZIP_SAID)),
         examples=(
             "1600 Pennsylvania Avenue",
             "221B Baker Street, London NW1 6XE",

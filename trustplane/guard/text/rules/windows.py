@@ -10,14 +10,20 @@ import re2
 
 from trustplane.guard.text.hit import Hit, Rule
 
-__all__ = ["alone", "windowed"]
+__all__ = ["alone", "margin_behind", "windowed"]
 
 _BEFORE, _AFTER = 112, 112
 _MARGINS = {
     "own/url": (32, 2300), "own/url_credentials": (32, 2300), "own/address": (128, 288),
     "own/crypto_monero": (16, 160), "own/cn_address": (96, 192),
+    "own/cn_mobile": (8, 24), "own/credit_card": (64, 40), "own/iban": (4, 80), "own/ip": (32, 96),
+    "own/phone": (64, 64), "own/phone_international": (64, 64), "own/phone_said": (64, 64),
 }  # fmt: skip
-"""Characters before and after a match of the gate that a hit and its context may reach."""
+"""Characters before and after a match of the gate that a hit and its context may reach.
+
+A card's words stand at most 48 characters before it and 24 behind it, and so do those of a phone number, which may
+have an extension of up to 26 characters; an IBAN has at most 34 characters, each with a separator.
+"""
 
 
 _ANCHORED = {"own/email"}
@@ -43,7 +49,7 @@ def windowed(rule: Rule) -> Rule:
         found: Callable[[str | bytes], Iterator[Any]] = re2.compile("|".join(f"(?:{g})" for g in rule.gate)).finditer
         return found
 
-    def search(text: str) -> Iterator[Hit]:
+    def search(text: str, since: int = 0) -> Iterator[Hit]:
         try:  # bytes of an ASCII text are its characters, and RE2 gives them faster
             spans = [match.span() for match in places()(text.encode("ascii") if text.isascii() else text)]
         except UnicodeEncodeError:  # a lone surrogate: no UTF-8 for RE2
@@ -56,7 +62,16 @@ def windowed(rule: Rule) -> Rule:
             while at < len(spans) and spans[at][0] - before <= high:
                 high = max(high, spans[at][1] + after)
                 at += 1
-            for hit in inner(text[low:high]):
-                yield hit._replace(start=hit.start + low, end=hit.end + low)
+            if high <= since:  # no hit here ends behind that place
+                continue
+            for entity, start, end, score, name in inner(text[low:high]):
+                yield Hit(entity, start + low, end + low, score, name)
 
     return rule._replace(search=search) if rule.gate and rule.id not in _ANCHORED else rule
+
+
+def margin_behind(rule: Rule) -> int | None:
+    """Return how many characters behind a match of its gate a hit of ``rule`` may end, None where that is not known."""
+    if not rule.gate or rule.id in _ANCHORED or getattr(rule.search, "__module__", "") != __name__:
+        return None
+    return _MARGINS.get(rule.id, (_BEFORE, _AFTER))[1]

@@ -27,6 +27,11 @@ _SEPARATOR = re.compile(
     r"|(?P<option>(?<=[ \t])))"
     r"(?i:(?:Bearer|Basic|Token)[ ])?"
 )
+_KEYED = (
+    rf"(?i:{_WORDY}|{_RANDOM})[A-Za-z0-9_.-]{{0,24}}"
+    r"(?:\\?[\"'`\])]){0,2}[ \t]{0,4}(?::[ \t]*(?:str|String|string)[ \t]*)?"
+)
+"""A key and what may stand between it and the sign of an assignment."""
 _QUOTED = re.compile(r"([\"'`])((?:(?!\1)[^\n\\\x00]|\\.){1,256}+)\1")
 _ESCAPED = re.compile(r"(\\[\"'])([^\"'\\\n\x00]{1,256}+)\1")
 _BARE = re.compile(r"[^\s\"'`<>\x00，。；、）】]{4,256}+")
@@ -158,6 +163,10 @@ RULES: tuple[Rule, ...] = (
         ("PASSWORD", "SECRET"),
         _assigned,
         gate=(rf"(?i)(?:{_WORDY}|{_RANDOM})",),
+        shapes=(
+            (_KEYED + r"(?:[=:：>为是]|,[ \t]?[\"'`]|(?:is|was|(?:changed |set |reset )?to)[ \t])", 300),
+            (rf"--\S{{0,24}}{_KEYED}(?<=[ \t])", 300),
+        ),
         kind="secret",
         source="keys under which files, programs and letters keep credentials; entropy after Shannon (1948)",
         examples=('password = "Tr0ub4dor&3"', "export API_TOKEN=9f8e7d6c5b4a39281706", "密码：Abc12345"),
@@ -185,6 +194,7 @@ RULES: tuple[Rule, ...] = (
             r"sshpass\s+-p",
             r"machine\s+\S+\s+login\s",
         ),
+        shapes=((_SQL.pattern, 0), (_COMMAND.pattern, 0)),
         kind="secret",
         source="https://dev.mysql.com/doc/refman/8.4/en/create-user.html, curl(1), netrc(5)",
         examples=("CREATE USER app IDENTIFIED BY 'S3cr7t!'", "curl -u admin:hunter22x https://example.org"),
