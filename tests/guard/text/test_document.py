@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -193,3 +195,34 @@ def test_switches_and_where_json_in_strings_begins() -> None:
     assert both == text.replace('"store":true', '"store":false').replace('{"store": 0}', '{"store": null}').replace(
         '\\"x\\"', '\\"y\\"'
     )
+
+
+SHAPES: dict[str, Callable[[int], Any]] = {
+    "numbers of one list": lambda count: {"input": [13800138000] * count},
+    "switches of one list": lambda count: {"on": [1] * count},
+    "objects with a key": lambda count: [{"a@b.example": 1}] * count,
+    "keys of one object": lambda count: {f"a{i}@b.example": "" for i in range(count)},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_work_is_linear_in_what_is_replaced(shape: str) -> None:
+    def seconds(count: int) -> float:
+        document = JsonDocument(json.dumps(SHAPES[shape](count)), watch="on")
+        values = ["<x>" if leaf.text else "" for leaf in document.leaves]
+        began = time.thread_time()
+        written = document.rewritten(values, {switch.at: '"<x>"' for switch in document.switches})
+        took = time.thread_time() - began
+        assert written.count('"<x>') + written.count('"<x>#') >= count
+        JsonDocument(written)
+        return took
+
+    few = min(seconds(10_000) for _ in range(3))
+    assert min(seconds(20_000) for _ in range(3)) <= 3 * few
+
+
+def test_each_replaced_number_of_a_list_is_written_at_its_place() -> None:
+    text = '[1, 13800138000 ,true,\n13800138001, {"a": [13800138002, 4, 13800138003]}, 13800138004]'
+    document = JsonDocument(text)
+    new = document.rewritten([f"<{leaf.text[-1]}>" for leaf in document.leaves])
+    assert new == '[1, "<0>" ,true,\n"<1>", {"a": ["<2>", 4, "<3>"]}, "<4>"]'

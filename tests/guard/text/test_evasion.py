@@ -51,3 +51,30 @@ def test_a_found_value_leaves_no_readable_part(guard: TextGuard, chinese: bool) 
         masked = guard.mask(before + written + after)
         assert masked.startswith(before + "<") and masked.endswith(after), trick
         assert len(masked) < len(before + after) + 20
+
+
+TORN = ["\x00", "\x01", "\x7f", "\ud800", "\udfff", "\u2028", "\u2029", "\u200b\x00", "\x00\u200b\ud800"]
+
+
+@pytest.mark.parametrize("between", TORN)
+@pytest.mark.parametrize(
+    ("value", "entity"),
+    [
+        ("4111111111111111", "CREDIT_CARD"),
+        ("carla.jones@example.com", "EMAIL_ADDRESS"),
+        ("+49 30 901820 11", "PHONE_NUMBER"),
+        ("DE89370400440532013000", "IBAN_CODE"),
+    ],
+)
+def test_what_shows_nothing_between_characters_hides_nothing(
+    guard: TextGuard, between: str, value: str, entity: str
+) -> None:
+    for before, after in (("Call or write: ", " today"), ("请记下", "，谢谢")):
+        for step in (1, 4):
+            pieces = [value[at : at + step] for at in range(0, len(value), step)]
+            if step == 4 and any(piece[0] == " " or piece[-1] == " " for piece in pieces):
+                continue
+            written = between.join(pieces)
+            text = before + written + after
+            places = [(h.start, h.end) for h in guard.detect(text) if h.entity == entity]
+            assert places == [(len(before), len(before) + len(written))], (step, before)

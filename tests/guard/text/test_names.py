@@ -5,8 +5,10 @@ import concurrent.futures
 import hashlib
 import itertools
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trustplane.errors import InputError
+from trustplane.guard.text import TextGuard
 from trustplane.guard.text.names import built_in_finders
 from trustplane.guard.text.names.chinese import ChineseNames
 from trustplane.guard.text.names.cues import NAME_RULES
 from trustplane.guard.text.names.english import CUES, cued, english_cues
 from trustplane.guard.text.names.features import lists, runs, words
 from trustplane.guard.text.names.labels import ENTITY_OF, Piece, aggregate
+from trustplane.guard.text.names.listed import Names
 from trustplane.guard.text.names.onnx import OnnxFinder
 from trustplane.guard.text.names.port import NameFinder, refuse_in_event_loop
 from trustplane.guard.text.names.segment import segmenter
 from trustplane.guard.text.names.spacy import SpacyFinder
 from trustplane.guard.text.names.tagger import LISTS, TAGS, NameTagger, best_path
+from trustplane.guard.text.views import fold
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "trustplane" / "guard" / "text" / "names"
@@ -514,3 +519,86 @@ def test_heavy_finders_stay_out_of_event_loops(tmp_path):
 
     with pytest.raises(InputError, match="event loop"):
         asyncio.run(inside())
+
+
+# --- names that are given
+
+
+def alternatives(names):
+    """Every name as a branch of one pattern, longest first: the slow oracle."""
+    folded = sorted({fold(name).text.strip() for name in names} - {""}, key=lambda name: (-len(name), name))
+    return re.compile(
+        "|".join(
+            (r"(?<![A-Za-z0-9])" if re.match("[A-Za-z0-9]", name) else "")
+            + r"\s{1,3}".join(map(re.escape, name.split()))
+            + (r"(?![A-Za-z0-9])" if re.search(r"[A-Za-z0-9]\Z", name) else "")
+            for name in folded
+        )
+        or r"(?!)",
+        re.IGNORECASE,
+    )
+
+
+_ATOMS = st.sampled_from(
+    ["Ana", "ana", "ANA", "Lee", "Al", "a", "B", "张", "伟", "张伟", "三", "é", "É", "ß", "ẞ", "σ", "ς", "Σ", "ü", "Ü",
+     "'", "-", ".", " ", "\t", "\u3000", "1", "12", "ǆ", "ΐ", "\x00", "\ud800", "\\", "[", "xıx", "xİx"]
+)  # fmt: skip
+_PIECES = st.lists(_ATOMS, min_size=1, max_size=5).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(_PIECES, max_size=12), st.data())
+def test_names_are_found_as_one_pattern_finds_them(names, data):
+    names = [" ".join(name.split()) for name in names]
+    gaps = st.sampled_from(["", " ", "  ", "    ", "\n"])
+    parts = data.draw(st.lists(_ATOMS | gaps | st.sampled_from([*names, ""]), max_size=25))
+    for text in (fold("".join(parts)).text, fold("".join(parts) + "一" * 2000).text):  # long ones are read otherwise
+        assert list(Names(names).find(text)) == [m.span() for m in alternatives(names).finditer(text)]
+
+
+def test_names_added_later_are_found_too():
+    names = Names(["Ana Lee"])
+    assert list(names.find("ana lee, Bo")) == [(0, 7)]
+    names.add(["Bo", "Ana", "Lee Bo Ana"])
+    assert list(names.find("ana lee bo ana, bo")) == [(0, 7), (8, 10), (11, 14), (16, 18)]
+
+
+def test_a_long_name_that_almost_matches_everywhere_costs_no_more():
+    class Counted(dict):
+        looked = 0
+
+        def __contains__(self, token):
+            Counted.looked += 1
+            return super().__contains__(token)
+
+    names = Names(["Ana " * 500 + "Bo", "Bo " + "Ana " * 500])
+    list(names.find("Ana"))
+    names._next = [Counted(following) for following in names._next]
+    assert list(names.find("Ana " * 5000)) == []
+    assert Counted.looked <= 3 * 2 * 5000  # tokens: words and blanks
+
+
+def distinct(count):
+    letters = "abcdefghijklmnopqrst"
+    return [f"Dr. {letters[i % 20].upper()}{letters[i // 20 % 20]}{letters[i // 400]}son came. " for i in range(count)]
+
+
+def seconds(work):
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_work_is_linear_in_the_number_of_people(parts):
+    guard = TextGuard()
+    guard.warm_up()
+
+    def look(count):
+        texts = distinct(count) if parts else ["".join(distinct(count))]
+        hidden = guard.session().hide_many(texts)
+        assert sum(text.count("[PERSON_") for text in hidden) == count
+
+    look(100)
+    few = min(seconds(lambda: look(1500)) for _ in range(2))
+    assert min(seconds(lambda: look(3000)) for _ in range(2)) <= 3 * few

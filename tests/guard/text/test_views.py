@@ -199,6 +199,8 @@ def test_folds(text: str, plain: str) -> None:
         ("\u202emoc.elpmaxe@ecila\u202c ok", "alice@example.com", "moc.elpmaxe@ecila"),
         ("path/YWxpY2VAZXhhbXBsZS5jb20 end", "alice@example.com", "YWxpY2VAZXhhbXBsZS5jb20"),
         ("alice@exam=\nple.com", "alice@example.com", None),
+        ("4\x001\u200b\x001\x7f1 ok", "4111", "4\x001\u200b\x001\x7f1"),
+        ("alice@\ud800exam\u2028ple.com", "alice@example.com", "alice@\ud800exam\u2028ple.com"),
         ("smile \\ud83d\\ude00!", "😀", "\\ud83d\\ude00"),
     ],
 )
@@ -225,6 +227,7 @@ def test_other_readings(text: str, value: str, written: str | None) -> None:
         "point (b) to the map at noon, dot the i",
         "4111.1111.1111.1112",
         "1999\n2003\n2011\n2024\n2025",
+        "\x1b[31merror\x1b[0m in line 4",
     ],
 )
 def test_innocent_text_has_one_view(text: str) -> None:
@@ -257,7 +260,7 @@ HOSTILE = [
     "%41", "%2541", "%252541", "&#64;", "&amp;amp;", "\\\\u0040", "YWxp", "YWxpYWxpYWxp\n", "41", "41 ", "0x41,",
     "a at b dot ", "a(at)b(dot)", "a@b dot ", "一", "еa", "еa ", "é1 ", "e\u0301", "\u0301", "a\u200b", "ﷺ",
     "%EF%B7%BA", "=41", "=\n", "a=\nb", "\u202eab\n", "\U000e0041", "a@b。c", "1。", "_", "a/", "4111.", "4.", "1 ",
-    "@", "\ud800", "{\"a\":",
+    "@", "\ud800", "4\ud800", "4\x00", "a\u2028", "a\u200b\x00", "{\"a\":",
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -118,16 +117,17 @@ class JsonDocument:
         if not changes and not switched:
             return self._text
         spans = [found.span() for found in _STRING.finditer(self._text)]
+        gaps: dict[int, list[tuple[int, int]]] = {}
         taken = _Taken(self._slots, values, leaves)
         new: list[tuple[int, int, str]] = []
         for slot in changes:
-            start, end = self._span(slot.at, spans)
+            start, end = self._span(slot.at, spans, gaps)
             if slot.inner is None:
                 value = taken.free(slot.owner, values[slot.leaf])
             elif (value := slot.inner._rebuild(values, leaves, {})) == slot.inner._text:
                 continue
             new.append((start, end, _string(value, self._text[start:end])))
-        new += [(*self._span(at, spans), word) for at, word in switched.items()]
+        new += [(*self._span(at, spans, gaps), word) for at, word in switched.items()]
         pieces: list[str] = []
         position = 0
         for start, end, token in sorted(new):
@@ -135,12 +135,17 @@ class JsonDocument:
             position = end
         return "".join(pieces) + self._text[position:]
 
-    def _span(self, at: At, spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    def _span(
+        self, at: At, spans: Sequence[tuple[int, int]], gaps: dict[int, list[tuple[int, int]]]
+    ) -> tuple[int, int]:
+        """Return where ``at`` stands; ``gaps``: the scalars before a string, once they were looked for."""
         if at.gap < 0:
             return spans[at.string]
-        start = spans[at.string - 1][1] if at.string else 0
-        end = spans[at.string][0] if at.string < len(spans) else len(self._text)
-        return next(itertools.islice(_SCALAR.finditer(self._text, start, end), at.gap, None)).span()
+        if at.string not in gaps:
+            start = spans[at.string - 1][1] if at.string else 0
+            end = spans[at.string][0] if at.string < len(spans) else len(self._text)
+            gaps[at.string] = [found.span() for found in _SCALAR.finditer(self._text, start, end)]
+        return gaps[at.string][at.gap]
 
 
 class _Taken:
@@ -148,7 +153,10 @@ class _Taken:
 
     def __init__(self, slots: Sequence[_Slot], values: Sequence[str], leaves: Sequence[Leaf]) -> None:
         self._slots, self._values, self._leaves = slots, values, leaves
+        self._own: dict[int, list[int]] = {}
+        """Leaves that are keys, by their object; filled when the first key is replaced."""
         self._keys: dict[int, set[str]] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
 
     def free(self, owner: dict[str, Any] | None, key: str) -> str:
         """Return ``key`` or, where its object has it, that with a number; from then on the object has it."""
@@ -156,15 +164,23 @@ class _Taken:
             return key
         taken = self._keys.get(id(owner))
         if taken is None:
-            own = [s.leaf for s in self._slots if s.owner is owner]
+            own = self._of(owner)
             replaced = {self._leaves[leaf].text for leaf in own if self._values[leaf] != self._leaves[leaf].text}
             taken = self._keys[id(owner)] = owner.keys() - replaced
-        found, number = key, 1
+        found, number = key, self._numbers.get((id(owner), key), 1)  # no key gets free again
         while found in taken:
             number += 1
             found = f"{key}#{number}"
+        self._numbers[id(owner), key] = number
         taken.add(found)
         return found
+
+    def _of(self, owner: dict[str, Any]) -> list[int]:
+        if not self._own:
+            for slot in self._slots:
+                if slot.owner is not None:
+                    self._own.setdefault(id(slot.owner), []).append(slot.leaf)
+        return self._own[id(owner)]
 
 
 class _Walk:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trustplane.guard.text.lookalikes import looks_like
 from trustplane.guard.text.spans import Builder, Piece, Spans
+from trustplane.guard.text.torn import is_torn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ _MOST_MARKS = 4
 _LONGEST = 8
 """A character that stands for a longer phrase (U+FDFA, 18 characters) is kept, so that text cannot be blown up."""
 
-_PLAIN, _ONE, _MANY, _ALIKE, _HAN, _DIGIT = 0, 1, 2, 4, 8, 16
+_PLAIN, _ONE, _MANY, _ALIKE, _HAN, _DIGIT, _TORN = 0, 1, 2, 4, 8, 16, 32
 _UNKNOWN = 128
 _HAN_DIGITS = frozenset("〇零一二三四五六七八九壹贰貳叁參叄肆伍陆陸柒捌玖幺两兩")
 
@@ -55,16 +56,20 @@ _HAN_DIGITS = frozenset("〇零一二三四五六七八九壹贰貳叁參叄肆�
 class Folded:
     """A folded text; ``span(start, end)`` gives the place of ``text[start:end]`` in the original.
 
-    ``alike``, ``han``: whether the text may hold look-alikes of ASCII letters, a number in Chinese digits.
+    ``alike``, ``han``, ``torn``: whether the text may hold look-alikes of ASCII letters, a number in Chinese digits,
+    characters beside ASCII that :func:`~trustplane.guard.text.torn.torn_edits` drops; a torn text counts as alike.
     """
 
-    __slots__ = ("alike", "han", "spans", "text")
+    __slots__ = ("alike", "han", "spans", "text", "torn")
 
-    def __init__(self, text: str, spans: Spans | None, *, alike: bool = False, han: bool = False) -> None:
+    def __init__(
+        self, text: str, spans: Spans | None, *, alike: bool = False, han: bool = False, torn: bool = False
+    ) -> None:
         self.text = text
         self.spans = spans
-        self.alike = alike
+        self.alike = alike or torn  # so who reads a text only if it has one reading leaves it
         self.han = han
+        self.torn = torn
 
     def __repr__(self) -> str:
         return f"Folded({len(self.text)} characters)"
@@ -126,6 +131,8 @@ def _kind(character: str) -> int:
     kind = _PLAIN if folded == character else _ONE if len(folded) == 1 else _MANY
     if any(looks_like(c) != c for c in folded):
         kind |= _ALIKE
+    if is_torn(character):
+        kind |= _TORN
     if character in _HAN_DIGITS:
         return kind | _HAN | _DIGIT
     return kind | _DIGIT if folded.isdigit() and folded.isascii() else kind
@@ -156,7 +163,7 @@ def fold(text: str) -> Folded:
     if "\u2014" in plain or "\u2015" in plain or "\u2500" in plain or "\u30fc" in plain:
         plain = _LONG_DASH.sub("-", plain)
     han = bool(seen & _HAN) and (spans is not None or _dense(kinds))
-    return Folded(plain, spans, alike=composed or bool(seen & _ALIKE), han=han)
+    return Folded(plain, spans, alike=composed or bool(seen & _ALIKE), han=han, torn=bool(seen & _TORN))
 
 
 def _dense(kinds: NDArray[np.uint8]) -> bool:

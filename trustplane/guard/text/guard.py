@@ -20,7 +20,8 @@ from trustplane.guard.text.engine import Engine
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.known import countries_of, languages_of
 from trustplane.guard.text.names import built_in_finders
-from trustplane.guard.text.names.cues import NAME_RULES, listed, name_pattern
+from trustplane.guard.text.names.cues import NAME_RULES
+from trustplane.guard.text.names.listed import listed, name_pattern
 from trustplane.guard.text.overlap import resolve
 from trustplane.guard.text.presidio.adopt import ENTITY, adopt
 from trustplane.guard.text.presidio.compiled import CompiledPattern, is_pattern_recognizer
@@ -418,34 +419,16 @@ class Again:
     """Finds people again who were found elsewhere."""
 
     def __init__(self, people: frozenset[str], score: float = 1.0) -> None:
-        self._pattern, self._score = name_pattern(people), score
-        self._words = _words_of(people)
+        self._names, self._score = name_pattern(people), score
 
     def find(self, text: str, hits: Sequence[Hit]) -> list[Hit]:
         """Return where they stand in ``text``, those in ``hits`` left out."""
-        if self._pattern is None:
+        if self._names is None:
             return []
-        if self._words is not None and text.isascii():
-            lowered = text.lower()
-            if not any(word in lowered for word in self._words):
-                return []
         there = {(h.start, h.end) for h in hits if h.entity == "PERSON"}
         folded = fold(text)
-        places = (folded.span(h.start, h.end) for h in listed(self._pattern, "PERSON", folded.text))
+        places = (folded.span(h.start, h.end) for h in listed(self._names, "PERSON", folded.text))
         return [Hit("PERSON", start, end, self._score, AGAIN) for start, end in places if (start, end) not in there]
-
-
-def _words_of(names: Iterable[str]) -> frozenset[str] | None:
-    """Return words of which one stands in every ASCII text that holds one of ``names``; None where that is not sure."""
-    found = set()
-    for name in names:
-        if any(character >= "\u2e80" for character in name) and not any(c >= "\uff00" for c in name):
-            continue  # CJK has no case and no ASCII form
-        words = re.findall(r"[a-z0-9]+", name.lower()) if name.isascii() else []
-        if not words:
-            return None
-        found.add(max(words, key=len))
-    return frozenset(found)
 
 
 def _patterns(recognizers: Iterable[Any]) -> list[CompiledPattern]:

@@ -32,6 +32,8 @@ MAX_HUNG = 4
 """Threads that may hang at once; past it nothing more is started and every verdict is unknown."""
 _RULE_ID = re.compile(r"[A-Za-z0-9_./:@-]{1,128}\Z")
 """What a judge's rule may be called: it stands in decisions, where no text of a judge belongs."""
+_ALWAYS = frozenset({"LISTED_NAME", "PERSON", "LOCATION", "ORGANIZATION"})
+"""Entities of names, which a policy may speak of whether or not the guard looks for names."""
 _CONTEXT = re.compile(r"[^\W\d_]+")
 
 
@@ -384,7 +386,7 @@ def _prefix(context: str) -> str:
 
 def _check_names(policy: Policy, rules: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a policy that names what no rule finds: a misspelt entity would let it through unseen."""
-    known = {"LISTED_NAME"} | {rule["id"] for rule in rules} | {entity for rule in rules for entity in rule["entities"]}
+    known = {rule["id"] for rule in rules} | {entity for rule in rules for entity in rule["entities"]} | _ALWAYS
     for key in sorted(policy.rule_keys - known):
         close = difflib.get_close_matches(key, known, 1, 0.6)
         hint = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trustplane.errors import InputError
 from trustplane.guard.text.arguments import check_text, check_texts
 from trustplane.guard.text.hit import Hit
-from trustplane.guard.text.names.cues import listed, name_pattern
+from trustplane.guard.text.names.listed import Names, listed
 from trustplane.guard.text.overlap import resolve
 from trustplane.guard.text.pseudonym import CODE_LENGTH, CODE_LETTERS, MAX_CODE, Codes, label_of
 from trustplane.guard.text.restore import Pseudonyms, Restorer
@@ -99,7 +99,7 @@ class Session:
         self._seen_digits: list[str] = []
         self._digits_left = DIGITS_KEPT
         self._people: set[str] = set()
-        self._people_pattern: re.Pattern[str] | None = None
+        self._names = Names(())
         self.counts: Counter[str] = Counter()
         """Hidden places so far per entity; a forged placeholder counts as ``PLACEHOLDER``."""
 
@@ -160,7 +160,7 @@ class Session:
                         if len(self._people) >= self._limit:
                             raise InputError("the session holds as many names as it may", hint="open a new session")
                         self._people.add(name)
-                        self._people_pattern = None
+                        self._names.add((name,))
 
     def _notice_digits(self, shown: str) -> None:
         digits = "".join(_NUMBER.findall(shown))
@@ -173,10 +173,8 @@ class Session:
         with self._lock:
             found = list(hits)
             if self._people:
-                if self._people_pattern is None:
-                    self._people_pattern = name_pattern(self._people)
                 folded = fold(text)
-                for hit in listed(self._people_pattern, "PERSON", folded.text):
+                for hit in listed(self._names, "PERSON", folded.text):
                     start, end = folded.span(hit.start, hit.end)
                     found.append(hit._replace(start=start, end=end))
             found += [Hit(LITERAL, place.start, place.end, 1.0) for place in self._pseudonyms.literals(text)]
@@ -300,7 +298,7 @@ class Session:
             self._pseudonyms.clear()
             self._by_value.clear()
             self._people.clear()
-            self._people_pattern = None
+            self._names = Names(())
             self._seen_codes.clear()
             self._seen_digits.clear()
             self._digits_left = DIGITS_KEPT

@@ -20,6 +20,7 @@ from trustplane.guard.text.spelled import (
     spelled_edits,
     stop_edits,
 )
+from trustplane.guard.text.torn import TORN_GATE, torn_edits
 
 __all__ = ["DEPTH", "VIEW_GATES", "Folded", "View", "fold", "fold_character", "latin", "views"]
 
@@ -27,8 +28,9 @@ DEPTH = 2
 """How many encodings inside each other are taken off."""
 CUE = 64
 """How far from a value a word that gives it away may stand for a rewriting of that word to count, in characters."""
-_SEGMENT, _SPACED, _SPELLED, _APART, _STOP, _QUOTED = range(6)
-_GATES = (SEGMENT_GATE, SPACED_GATE, SPELLED_GATE, APART_GATE, STOP_GATE, "[^=\\s]=\r?\n\\S|(?:=[0-9A-F]{2}){3}")
+_SEGMENT, _SPACED, _SPELLED, _APART, _STOP, _QUOTED, _TORN = range(7)
+_QUOTED_GATE = "[^=\\s]=\r?\n\\S|(?:=[0-9A-F]{2}){3}"
+_GATES = (SEGMENT_GATE, SPACED_GATE, SPELLED_GATE, APART_GATE, STOP_GATE, _QUOTED_GATE, TORN_GATE)
 
 VIEW_GATES = tuple(gate for gate in _GATES if gate is not SEGMENT_GATE)
 """RE2: a text that none of these match, without runs of base64 or hex and without ``% & \\ 艾特``, reads as it is."""
@@ -42,11 +44,11 @@ class View:
     ``lookalike``: the word, up to 256. ``escape``, ``quoted``: the escape, up to 34, twice when nested.
     ``spelled``: 700. ``han``: 128. ``apart``: 80. ``segment``: the whole run of base64 or hex characters with
     its line breaks, of any length, so a stream must hold such a run back or judge it as whole.
-    ``hidden``: the run of tags or selectors, 4096 for reversed text.
+    ``torn``: the characters dropped and one on each side. ``hidden``: the run of tags or selectors, 4096 reversed.
     Each decoded view keeps 128 to 256 characters of context around what it decodes.
     """
 
-    __slots__ = ("_own", "_spans", "alike", "han", "kind", "text")
+    __slots__ = ("_own", "_spans", "alike", "han", "kind", "text", "torn")
 
     def __init__(self, text: str, kind: str, spans: tuple[Spans, ...], own: int, folded: Folded) -> None:
         self.text = text
@@ -55,6 +57,7 @@ class View:
         self._own = own
         self.alike = folded.alike
         self.han = folded.han
+        self.torn = folded.torn
 
     def __repr__(self) -> str:
         return f"View({self.kind}, {len(self.text)} characters)"
@@ -97,9 +100,14 @@ def views(text: str) -> list[View]:
     found = [first]
     seen = {first.text}
     level = [first]
-    if folded.spans is not None and (hidden := _view(View(text, "", (), 0, folded), "hidden", hidden_edits(text))):
+    raw = View(text, "", (), 0, folded)
+    if folded.spans is not None and (hidden := _view(raw, "hidden", hidden_edits(text))):
         found.append(hidden)
         level.append(hidden)
+    if folded.torn and (torn := _view(raw, "torn", torn_edits(text))):  # folding has made some of them line breaks
+        seen.add(torn.text)
+        found.append(torn)
+        level.append(torn)
     for depth in range(DEPTH + 1):
         below: list[View] = []
         for view in level:
@@ -132,6 +140,8 @@ def _derived(view: View, *, decode: bool) -> Iterable[tuple[View, bool]]:
         yield han, False
     if _APART in gates and (apart := _view(view, "apart", apart_edits(text))):
         yield apart, False
+    if (_TORN in gates or view.torn) and (torn := _view(view, "torn", torn_edits(text))):
+        yield torn, True
     if not decode:
         return
     for source in sources:

@@ -176,19 +176,11 @@ class Access:
             tenant = "key-" + hmac.digest(self._key, b"tenant\n" + key.encode(), "sha256").hex()[:12] if key else ""
             return Admitted(Caller(tenant, PURPOSE, "", _session(headers, allowed=True)), self._given)
         if known.bucket is not None and (seconds := known.bucket.take()):
-            raise RateRefusal(seconds)
+            raise ProxyRefusal("guard.proxy.rate", 429, "too many requests of this tenant", after=seconds)
         tenant_ = known.tenant
         session = _session(headers, allowed=tenant_.session)
         caller = Caller(known.name, tenant_.purpose, tenant_.content, session, tenant_.upstreams)
         return Admitted(caller, known.provider_keys)
-
-
-class RateRefusal(ProxyRefusal):
-    """A tenant sends more than it may; ``seconds``: until the next one may come."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__("guard.proxy.rate", 429, "too many requests of this tenant")
-        self.seconds = seconds
 
 
 _DIGEST_HINT = "trustplane proxy --digest-key reads a key and prints it"

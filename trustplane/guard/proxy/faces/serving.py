@@ -32,7 +32,7 @@ from trustplane.guard.proxy.events import (
     Send,
 )  # fmt: skip
 from trustplane.guard.proxy.exchange import LOG_RULE, REQUEST_ID, Exchange
-from trustplane.guard.proxy.faces.access import Admitted, RateRefusal
+from trustplane.guard.proxy.faces.access import Admitted
 from trustplane.guard.proxy.faces.asgi import Message, Receive, Scope, SendMessage, head_of
 from trustplane.guard.proxy.faces.evidence import Evidence, encode_receipt
 from trustplane.guard.proxy.faces.spans import Span
@@ -51,6 +51,8 @@ __all__ = ["Serving"]
 T = TypeVar("T")
 
 RECEIPT = "x-trustplane-receipt"
+BYTES_A_SECOND = 50_000
+"""A long body or reply may take longer than ``proxy.guard_seconds``, by a second for so many bytes."""
 INLINE_BYTES = 8 * 1024
 """Up to here the guard works in the event loop: a thread costs more than the search."""
 REST_SECONDS = 1.0
@@ -214,8 +216,8 @@ class Serving:
         api = endpoint.api if endpoint is not None else find_api(head.headers)
         data = error_body(api, refusal, self._id)
         more: Headers = ()
-        if isinstance(refusal, RateRefusal):
-            more = (("retry-after", str(int(refusal.seconds) + 1)),)
+        if refusal.after:
+            more = (("retry-after", str(int(refusal.after) + 1)),)
         elif outcome == "busy":
             more = (("retry-after", "1"),)
         headers = (
@@ -275,7 +277,8 @@ class Serving:
             found = self._exchange.feed(event)
         else:
             exchange = self._exchange
-            found = await self._app.threads.run(lambda: exchange.feed(event), self._settings.guard_seconds)
+            seconds = self._settings.guard_seconds + size / BYTES_A_SECOND
+            found = await self._app.threads.run(lambda: exchange.feed(event), seconds)
         part = "request" if isinstance(event, Body) else "reply"
         self._app.metrics.guard(part, time.perf_counter() - begun)
         return found

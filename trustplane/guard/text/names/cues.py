@@ -1,16 +1,15 @@
-"""Names of people by cue, English and Chinese, and names that the user listed."""
+"""Names of people by cue, English and Chinese."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from trustplane.guard.text.hit import Hit, Rule
 from trustplane.guard.text.names.english import CUES, GAP, WORD, english_cues
 from trustplane.guard.text.names.surnames import STOP, SURNAME
-from trustplane.guard.text.views import fold
 
-__all__ = ["NAME_RULES", "listed", "name_pattern"]
+__all__ = ["NAME_RULES"]
 
 _GIVEN = rf"[㐀-䶿一-鿿](?:(?![{STOP}])[㐀-䶿一-鿿])?"
 _BEFORE_STRONG = "我叫|我名叫|我的名字是|我的名字叫|名叫|姓名|名字是|名字叫|本人|叫做"
@@ -58,28 +57,3 @@ NAME_RULES: dict[str, Rule] = {
     "zh": Rule("own/person_zh", "3", ("PERSON",), _chinese),
 }
 """Rule of each language whose cues are known."""
-
-
-def name_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern that finds any of ``names`` in folded text, longest first, whatever the case.
-
-    A Latin name does not match inside a longer word; a Chinese name matches anywhere.
-    """
-    folded = {fold(name).text.strip() for name in names}
-    found = sorted((name for name in folded if name), key=lambda name: (-len(name), name))
-    if not found:
-        return None
-    edge = [
-        (r"(?<![A-Za-z0-9])" if name[0].isascii() and name[0].isalnum() else "")
-        + re.sub(r"(?:\\?\s)+", r"\\s{1,3}", re.escape(name))
-        + (r"(?![A-Za-z0-9])" if name[-1].isascii() and name[-1].isalnum() else "")
-        for name in found
-    ]
-    return re.compile("|".join(edge), re.IGNORECASE)
-
-
-def listed(pattern: re.Pattern[str] | None, rule: str, text: str, score: float = 1.0) -> Iterator[Hit]:
-    """Yield where the names of ``pattern`` stand in folded ``text``."""
-    if pattern is not None:
-        for found in pattern.finditer(text):
-            yield Hit(rule, found.start(), found.end(), score)
