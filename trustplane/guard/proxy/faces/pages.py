@@ -134,16 +134,20 @@ class Pages:
             (_("Receipts"), settings.receipt),
         ]
         hosts = [(u.name, f"{u.api} · {urlsplit(u.origin).netloc}") for u in gate.upstreams.values()]
-        found = f"<h1>{html.escape(_('The filtering proxy is on'))}</h1>{_table(rows)}"
-        found += f"<h2>{html.escape(_('Upstreams'))}</h2>{_table(hosts)}"
+        found = _headed("h1", _("The filtering proxy is on"), _table(rows))
+        found += _headed("h2", _("Upstreams"), _table(hosts))
         if self.metrics is not None:
             counts = [(f"{endpoint} {outcome}", str(n)) for (endpoint, outcome), n in self.metrics.counts().items()]
-            found += f"<h2>{html.escape(_('Requests so far'))}</h2>{_table(counts) if counts else _('none')}"
+            found += _headed("h2", _("Requests so far"), _table(counts) if counts else _("none"))
         return found
 
 
 _LANGUAGES = (("en", "en"), ("zh", "zh-Hans"))
 _STYLE = "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto}td{padding:.2rem 1rem;overflow-wrap:anywhere}"
+
+
+def _headed(level: str, heading: str, rest: str) -> str:
+    return f"<{level}>{html.escape(heading)}</{level}>{rest}"
 
 
 def _translation(language: str) -> gettext.NullTranslations:
