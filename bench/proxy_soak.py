@@ -17,11 +17,11 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from harness import finish, row
 from proxy import TRUSTPLANE, proxy
+from proxy_traffic import Upstream as Quoting
 from proxy_traffic import luhn, text
 
 import trustplane
@@ -34,37 +34,20 @@ WORKERS = 4
 ANSWER = '{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[%s]}'
 
 
-class Upstream(asyncio.Protocol):
-    """Answers with the whole last message, plain or as a stream; keeps a count and whether any fixture value came."""
+class Upstream(Quoting):
+    """Answers with the whole last message, plain or as a stream; counts those with a raw fixture value."""
 
-    served = 0
     raw = 0
 
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._held += data
-        while (end := self._held.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self._held[:end]).lower()
-            size = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0] or 0)
-            if len(self._held) < end + 4 + size:
-                return
-            if head.startswith(b"get"):
-                count = json.dumps([Upstream.served, Upstream.raw]).encode()
-                self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(count), count))
-                del self._held[: end + 4]
-                continue
-            body = bytes(self._held[end + 4 : end + 4 + size])
-            del self._held[: end + 4 + size]
-            Upstream.served += 1
-            Upstream.raw += b"kanari" in body
-            request = json.loads(body)
-            said = request["messages"][-1]["content"]
-            self._transport.write(self._stream(said) if request.get("stream") else self._plain(said))
+    def _reply(self, head: bytes, body: bytes) -> bytes:
+        if head.startswith(b"get"):
+            count = json.dumps([Upstream.served, Upstream.raw]).encode()
+            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(count), count)
+        Upstream.served += 1
+        Upstream.raw += b"kanari" in body
+        request = json.loads(body)
+        said = request["messages"][-1]["content"]
+        return self._stream(said) if request.get("stream") else self._plain(said)
 
     @staticmethod
     def _plain(said: str) -> bytes:
@@ -125,7 +108,7 @@ async def soak(origin: str, sessions: int, total: int, at_once: int) -> tuple[in
 
 
 async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(0.0), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from trustplane.guard.proxy.wire.endpoint import Endpoint, Places
+from trustplane.guard.proxy.wire.endpoint import Endpoint, Family, Places
 
 __all__ = ["ENDPOINTS"]
 
@@ -64,31 +62,7 @@ _FREE_PLACES = Places(*_batched(*_FREE), *_REPLY_FREE)
 _SOURCE_PLACES = Places(*_batched(*_SOURCES))
 
 
-def _make(
-    name: str,
-    method: str,
-    path: str,
-    *,
-    request: Literal["json", "multipart", "none", ""] = "",
-    reply: Literal["json", "bytes", "jsonl"] = "json",
-    streams: bool = False,
-    stored: bool = False,
-) -> Endpoint:
-    return Endpoint(
-        name=name,
-        api="anthropic",
-        method=method,
-        path=f"/v1{path}",
-        request=request or ("json" if method == "POST" else "none"),
-        reply=reply,
-        identifiers=_IDENTIFIERS,
-        reply_identifiers=_REPLY_IDENTIFIERS,
-        media=_MEDIA_PLACES,
-        free=_FREE_PLACES,
-        sources=_SOURCE_PLACES,
-        streams=streams,
-        stored=stored,
-    )
+_make = Family("anthropic", _IDENTIFIERS, _REPLY_IDENTIFIERS, _MEDIA_PLACES, _FREE_PLACES, _SOURCE_PLACES)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -27,7 +28,7 @@ def bad(message: str) -> NoReturn:
     raise ProxyRefusal("guard.proxy.stream_shape", 502, message)
 
 
-class Deltas:
+class Deltas(ABC):
     """The texts of one stream by their places, and what still waits in them.
 
     A subclass reads the events of an API in :meth:`take`. ``ended``: the API's own end was seen; ``tail``: what is
@@ -45,15 +46,15 @@ class Deltas:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.texts)} texts)"
 
+    @abstractmethod
     def take(self, event: Event) -> list[Event]:
         """Take one event with data; return the events to give out.
 
         Raises:
             ProxyRefusal: a shape that is not known; nothing more may be given out.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most streams have an end of their own
         """Note that the upstream's stream is over; an API whose streams have no end of their own ends here."""
 
     @property

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-__all__ = ["Api", "Endpoint", "Places"]
+__all__ = ["Api", "Endpoint", "Family", "Places"]
 
 Api = Literal["openai", "anthropic", "mcp", "rerank"]
 """Whose forms of errors and events an endpoint has."""
@@ -73,3 +73,42 @@ class Endpoint(NamedTuple):
     sources: Places = Places()
     streams: bool = False
     stored: bool = False
+
+
+class Family(NamedTuple):
+    """What the endpoints of one API share; calling it makes one of them, ``path`` below ``/v1``."""
+
+    api: Api
+    identifiers: Places
+    reply_identifiers: Places
+    media: Places
+    free: Places
+    sources: Places
+
+    def __call__(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        *,
+        request: Literal["json", "multipart", "none", ""] = "",
+        reply: Literal["json", "bytes", "jsonl"] = "json",
+        streams: bool = False,
+        stored: bool = False,
+    ) -> Endpoint:
+        """Return an endpoint; ``request``: by default JSON for POST, else none."""
+        return Endpoint(
+            name=name,
+            api=self.api,
+            method=method,
+            path=f"/v1{path}",
+            request=request or ("json" if method == "POST" else "none"),
+            reply=reply,
+            identifiers=self.identifiers,
+            reply_identifiers=self.reply_identifiers,
+            media=self.media,
+            free=self.free,
+            sources=self.sources,
+            streams=streams,
+            stored=stored,
+        )
